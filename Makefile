@@ -1,0 +1,66 @@
+# The project's only list of commands; .ci/run, CONTRIBUTING and the README call these.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COVERAGE_FLOOR := 90
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# One environment for running, testing and checking; made anew only when the lock or the project file changes.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("bulkredeem needs Python 3.11 or later; try: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@echo "Setting up $(VENV) (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+.PHONY: setup
+setup: $(READY)  ## Set up the virtual environment
+
+.PHONY: demo
+demo: $(READY)  ## Run the sample file against the built-in sandbox
+	@$(BIN)/bulkredeem sandbox -- $(BIN)/bulkredeem run sample_inputs/corrections.csv --rate 20/s
+
+.PHONY: test
+test: $(READY)  ## Run the tests that need only Python
+	@$(BIN)/python -m pytest -m "not external" --cov --cov-fail-under=$(COVERAGE_FLOOR)
+
+.PHONY: test-external
+test-external: $(READY)  ## Run the tests that need more than Python (the package registry)
+	@$(BIN)/python -m pytest -m external
+
+.PHONY: lint
+lint: $(READY)  ## Lint and check the format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+.PHONY: fmt
+fmt: $(READY)  ## Mend what the linter can mend, and format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: types
+types: $(READY)  ## Check the types
+	@$(BIN)/mypy
+
+.PHONY: layers
+layers: $(READY)  ## Check that every module imports only from the floors below
+	@$(BIN)/lint-imports
+
+.PHONY: check
+check: lint types layers test test-external  ## Everything that must pass before a change lands
+
+.PHONY: lock
+lock:  ## Renew the exact versions in requirements.lock (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+
+.PHONY: clean
+clean:  ## Remove what was built; run folders stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist

@@ -1,0 +1,142 @@
+"""The names of columns: which of a file's columns we use, which are carried along, which a report of ours adds.
+
+Pure rules. A file's header is matched without regard to case, spaces, `_`, `-` and `.`: `Bill Number`, `bill_number`
+and `bill.number` are all `billNumber`. An explicit map (`Bill No` → `billNumber`) beats that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bulkredeem.model import CUSTOM_FIELD_PREFIX, Column
+
+RESULT_HEAD = ("row_number", "status", "error_code", "error_message")
+"""The columns a report of ours starts with: by these a file of ours is recognised when it comes back."""
+RESULT_TAIL = ("warnings", "http_status", "attempts", "request_id", "finished_at")
+"""The columns a report of ours ends with."""
+OURS = frozenset(RESULT_HEAD + RESULT_TAIL)
+
+_SEPARATORS = re.compile(r"[\s_.\-]+")
+_CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields?[\s_.\-]+(?P<name>.*\S)", re.IGNORECASE)
+_IDENTIFIERS = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER)
+_FIELDS = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnMap:
+    """Which column of a file is used as what."""
+
+    headers: tuple[str, ...]
+    """The file's own headers, in its order, as they stand there; reports carry all of them."""
+    used: Mapping[str, int]
+    """Canonical name → index in `headers`."""
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Pairs of (header in the file, canonical name), in the file's order."""
+        return [(self.headers[index], name) for name, index in sorted(self.used.items(), key=lambda item: item[1])]
+
+
+def is_ours(header: Sequence[str]) -> bool:
+    """Whether the file is a report of ours that comes back, mended or not."""
+    return tuple(header[: len(RESULT_HEAD)]) == RESULT_HEAD
+
+
+def carried_name(header: str) -> str:
+    """Return the name under which a report carries a file's own column: one called as ours gets a prefix."""
+    return f"input.{header}" if header in OURS else header
+
+
+def canonical_name(header: str) -> str | None:
+    """Return the canonical name that a header spells, or None when it is a column we do not use."""
+    custom = _CUSTOM_FIELD.fullmatch(header.strip())
+    if custom:
+        return CUSTOM_FIELD_PREFIX + custom["name"]
+    return _SPELLINGS.get(_SEPARATORS.sub("", header).casefold())
+
+
+def map_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> ColumnMap:
+    """Say which column is used as what.
+
+    `explicit` maps a header of the file to a canonical name, and beats a column that has that name by itself. Raises
+    ValueError with all that is wrong, one sentence each.
+    """
+    chosen, problems = _explicit_columns(headers, explicit)
+    taken = set(chosen.values())
+    named = {
+        index: name
+        for index, header in enumerate(headers)
+        if index not in chosen and (name := canonical_name(header)) and name not in taken
+    }
+    columns = chosen | named
+    problems += _repeated(headers, columns)
+    problems += [] if problems else _missing(headers, set(columns.values()))
+    if problems:
+        raise ValueError(" ".join(problems))
+    return ColumnMap(headers=tuple(headers), used={name: index for index, name in columns.items()})
+
+
+def _spellings() -> dict[str, str]:
+    plain = {str(column).casefold(): str(column) for column in Column}
+    nested = {f"entity{column.casefold()}": str(column) for column in (Column.IDENTIFIER_TYPE, Column.IDENTIFIER_VALUE)}
+    return plain | nested
+
+
+_SPELLINGS = _spellings()
+
+
+def _explicit_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> tuple[dict[int, str], list[str]]:
+    chosen: dict[int, str] = {}
+    problems = []
+    trimmed = [header.strip() for header in headers]
+    for header, target in explicit.items():
+        count = trimmed.count(header.strip())
+        if count == 1:
+            chosen[trimmed.index(header.strip())] = target
+        elif count == 0:
+            problems.append(f"The map names the column {header!r}, which the file does not have: {_listed(headers)}.")
+        else:
+            problems.append(f"The map names the column {header!r}, which the file has {count} times: rename one.")
+    return chosen, problems
+
+
+def _repeated(headers: Sequence[str], columns: Mapping[int, str]) -> list[str]:
+    repeated = [name for name, count in Counter(columns.values()).items() if count > 1]
+    return [
+        f"{len(sources)} columns are all {name}: {_listed(sources)}. Remove or rename all but one."
+        for name in repeated
+        if (sources := [headers[index] for index, used_as in sorted(columns.items()) if used_as == name])
+    ]
+
+
+def _missing(headers: Sequence[str], names: set[str]) -> list[str]:
+    """Say what no row of this file could be sent without."""
+    lacking = []
+    if not names.intersection(_IDENTIFIERS):
+        lacking.append(" or ".join(_IDENTIFIERS))
+    if not names.intersection(_FIELDS) and not any(name.startswith(CUSTOM_FIELD_PREFIX) for name in names):
+        lacking.append(f"anything to set ({', '.join(_FIELDS)}, {CUSTOM_FIELD_PREFIX}<name>)")
+    if Column.IDENTIFIER_VALUE not in names:
+        lacking.append(f"{Column.IDENTIFIER_VALUE} (the customer's mobile number or other id)")
+    if not lacking:
+        return []
+    return [
+        f"There is no column for {'; nor for '.join(lacking)}. The file has {_listed(headers)}."
+        f" Rename a column, or say which is which: --map 'Bill No=billNumber'.{_delimiter_hint(headers)}"
+    ]
+
+
+def _delimiter_hint(headers: Sequence[str]) -> str:
+    if len(headers) == 1:
+        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if delimiter in headers[0]:
+                return f" Its cells seem to be separated by {name}: save it with commas."
+    return ""
+
+
+def _listed(headers: Iterable[str], most: int = 20) -> str:
+    quoted = [repr(header) for header in headers]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more

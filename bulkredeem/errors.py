@@ -1,0 +1,71 @@
+"""The exception tree and the exit codes: what ends a run, as opposed to what ends a row.
+
+A bad row is a value (`model.Invalid`, `model.Outcome`); a bad run is one of these exceptions. Each message is one
+sentence for a person: what is wrong, where, and what to do. None ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the process says to the scheduler; the numbers are a public promise."""
+
+    DONE = 0
+    """Every row is `success` or `skipped`."""
+    NOT_ALL_DONE = 1
+    """The run ended, and some rows are not done."""
+    COULD_NOT_START = 2
+    """Usage, file or configuration; nothing was sent."""
+    STOPPED_EARLY = 3
+    """A signal or a failing disk; rows are `pending`."""
+    ACCESS_REFUSED = 4
+    """The platform refused the credentials or the permission; rows are `pending`."""
+    INTERNAL_ERROR = 70
+    """An error of ours."""
+    INTERRUPTED_AT_ONCE = 130
+    """A second Ctrl-C."""
+
+
+class BulkRedeemError(Exception):
+    """Root of everything this package raises on purpose; `str()` of it can be shown to a person as it is."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL_ERROR
+
+
+class ConfigurationError(BulkRedeemError):
+    """A setting is missing, contradicts another or makes no sense; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class InputFileError(BulkRedeemError):
+    """The file cannot be read as rows; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class ReportsFolderError(BulkRedeemError):
+    """The folder for reports cannot be used; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class JournalError(BulkRedeemError):
+    """The journal cannot be written or read; what it had recorded stays recorded."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class Stopping(BulkRedeemError):
+    """The run is draining: whoever was waiting for a slot or a back-off goes home, and its row stays `pending`."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class AccessRefusedError(BulkRedeemError):
+    """The platform refuses this user name, password or till (HTTP 401, or code 4000): no row can succeed."""
+
+    exit_code = ExitCode.ACCESS_REFUSED

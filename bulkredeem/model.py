@@ -1,0 +1,249 @@
+"""The frozen values that a row is, one after another, on its way from the file to the reports.
+
+`Row` (text as it stood in the file) becomes a `Correction` or an `Invalid`; a correction's attempts are answered by a
+`Reply` or end in `Trouble`; both ways end in exactly one `Outcome`. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Status(StrEnum):
+    """The verdict on a row: the column `status` of every report."""
+
+    SUCCESS = "success"
+    """The platform accepted it, and its echo does not contradict it."""
+    SKIPPED = "skipped"
+    """Nothing to send; the error code says why."""
+    INVALID = "invalid"
+    """Broken before sending; all its problems are listed."""
+    REFUSED = "refused"
+    """The platform said no, for a reason that repeating cannot change."""
+    FAILED = "failed"
+    """We gave up, and it surely was not applied."""
+    IN_DOUBT = "in_doubt"
+    """Sent, and no trustworthy answer came."""
+    PENDING = "pending"
+    """No recorded outcome: the run stopped before it, or died around it."""
+
+
+DONE: frozenset[Status] = frozenset({Status.SUCCESS, Status.SKIPPED})
+"""The statuses about which nobody has to do anything."""
+
+
+class Column(StrEnum):
+    """The canonical names of the columns a file may have, beside `customFields.<name>`."""
+
+    REDEMPTION_ID = "redemptionId"
+    EXTERNAL_REFERENCE_NUMBER = "externalReferenceNumber"
+    BILL_NUMBER = "billNumber"
+    BILL_ID = "billId"
+    PURPOSE = "purpose"
+    ENTITY_TYPE = "entityType"
+    IDENTIFIER_TYPE = "identifierType"
+    IDENTIFIER_VALUE = "identifierValue"
+
+
+CUSTOM_FIELD_PREFIX = "customFields."
+"""A column `customFields.card_number` sets the custom field `card_number`."""
+
+
+class IdentifierChoice(StrEnum):
+    """Which column identifies the redemption: the setting `identifier`."""
+
+    AUTO = "auto"
+    """Whichever of the two is filled; both filled is a problem (749)."""
+    REDEMPTION_ID = "redemptionId"
+    EXTERNAL_REFERENCE_NUMBER = "externalReferenceNumber"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What validation must know of the settings and of the file's columns."""
+
+    identifier: IdentifierChoice = IdentifierChoice.AUTO
+    """Which column identifies the redemption; with a choice other than `auto` the other column is not sent."""
+    default_entity_type: str = "CUSTOMER"
+    """`entity.type` of every row when the file has no such column (an empty cell in one is a problem: 1219)."""
+    default_identifier_type: str = "mobile"
+    """`entity.identifierType` of every row when the file has no such column."""
+    default_country_code: str = ""
+    """Digits put before a ten-digit mobile number; empty leaves such a number as it is."""
+    trust_ids: bool = False
+    """Take identifiers and bill numbers that look damaged by a spreadsheet as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One reason why a row cannot be sent."""
+
+    code: str
+    """The platform's number where it has the same rule (`749`), else a word of ours in capitals."""
+    column: str
+    """The canonical name of the column to mend, or empty when the whole row is concerned."""
+    message: str
+    """One sentence for a person, the same for every row with this problem: it quotes no cell, so it may travel."""
+    detail: str = ""
+    """What belongs into the row's own report only (the line as it stood), or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the file with something in it, as text."""
+
+    row_number: int
+    """What a spreadsheet shows: the header is 1, the first record 2."""
+    values: Mapping[str, str]
+    """Canonical column → the cell's text, exact to the last character; columns we do not use are not here."""
+    damage: Problem | None = None
+    """Why the line could not be read as cells (then `values` is empty), or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """A row that must not be sent, with all its problems."""
+
+    row_number: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """One wanted update of one redemption, proven sendable."""
+
+    row_number: int
+    """The row of the file it came from."""
+    redemption_id: str = ""
+    """The platform's id of the redemption, or empty; exactly one of the two identifiers is filled."""
+    external_reference_number: str = ""
+    """The brand's own id of the redemption, or empty."""
+    entity_type: str
+    """`CUSTOMER`, `USERGROUP2`, `FLEET`, or a value we do not know."""
+    identifier_type: str
+    """`mobile`, `email`, …, or a value we do not know."""
+    identifier_value: str
+    """Who the customer is; a mobile number is digits only."""
+    bill_number: str = ""
+    """The bill number to set; empty leaves it alone, as with every field below."""
+    bill_id: int | None = None
+    """1 to 2^63-1, or None to leave it alone."""
+    purpose: str = ""
+    """At most 255 characters, or empty."""
+    custom_fields: Mapping[str, str] = field(default_factory=dict)
+    """Name → value of the custom fields to set."""
+    warnings: tuple[str, ...] = ()
+    """What a person may want to know although the row is sent."""
+
+    @property
+    def redemption_key(self) -> tuple[str, ...]:
+        """What no two requests under way may share: the redemption. Never equal to a `customer_key`."""
+        return ("redemption", self.redemption_id, self.external_reference_number)
+
+    @property
+    def customer_key(self) -> tuple[str, ...]:
+        """What no two requests under way may share: the customer, whom the platform locks (code 521)."""
+        return (
+            "customer",
+            self.entity_type.casefold(),
+            self.identifier_type.casefold(),
+            self.identifier_value.casefold(),
+        )
+
+    @property
+    def identifiers(self) -> Mapping[str, str]:
+        """Column → value of everything that must be masked where a report or a log may travel."""
+        named = {
+            Column.REDEMPTION_ID: self.redemption_id,
+            Column.EXTERNAL_REFERENCE_NUMBER: self.external_reference_number,
+            Column.IDENTIFIER_VALUE: self.identifier_value,
+        }
+        return {column: value for column, value in named.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the platform answered to one attempt."""
+
+    http_status: int
+    body: Mapping[str, Any] | None = None
+    """The JSON object of the reply, or None when there was no readable one."""
+    unreadable: str = ""
+    """Why `body` is None, as words that follow "the reply": "was empty", "was HTML, not JSON"."""
+    retry_after: float | None = None
+    """Seconds the platform asks to wait before the next request, or None when it does not say."""
+    request_id: str = ""
+    """The platform's own name for the request, for its support, or empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """An attempt that ended without a reply."""
+
+    code: str
+    """`CONNECTION_FAILED`, `CONNECT_TIMEOUT`, `TLS_FAILED`, `NAME_NOT_RESOLVED`, `CONNECTION_LOST` or `TIMEOUT`."""
+    message: str
+    may_be_applied: bool
+    """False only when the request surely never left: the connection was never made."""
+
+
+Answer = Reply | Trouble
+"""How one attempt ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The one recorded verdict on a row."""
+
+    row_number: int
+    status: Status
+    error_code: str = ""
+    """The platform's number or a word of ours; several, of one invalid row, joined by `; `."""
+    error_message: str = ""
+    """The platform's own words, or ours; may hold identifiers, so it goes to results and journal only."""
+    reason: str = ""
+    """`error_message` with identifiers masked: for logs, summaries and for putting like rows together."""
+    warnings: tuple[str, ...] = ()
+    http_status: int | None = None
+    """Of the last reply, or None when none came."""
+    attempts: int = 0
+    """Every try on the wire, throttled ones too."""
+    request_id: str = ""
+    finished_at: float = 0.0
+    """Seconds since the epoch, UTC."""
+
+
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*([a-z]+)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How many requests may go in which time; `requests` is infinite for no limit at all."""
+
+    requests: float
+    per_seconds: int = 1
+    text: str = "none"
+    """As a person wrote it."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `100/min`, `20/s`, `5000/hour` or `none`; raise ValueError with a sentence for anything else."""
+        if text.strip().lower() == "none":
+            return cls(requests=math.inf)
+        match = _RATE.fullmatch(text)
+        unit = match and _UNITS.get(match[2].lower())
+        if not match or not unit or float(match[1]) <= 0:
+            msg = f"{text!r} is not a rate; write it like 100/min, 20/s or 5000/hour, or none for no limit"
+            raise ValueError(msg)
+        return cls(requests=float(match[1]), per_seconds=unit, text=text.strip())
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one request to the next; 0.0 without a limit."""
+        return self.per_seconds / self.requests

@@ -1,0 +1,66 @@
+"""The snapshot: a run's own copy of the rows, in one regular form, whatever form the file had.
+
+A CSV in UTF-8 with CRLF line ends. Its first line is `row_number,error_code,error_message,line` and the file's own
+headers; each further line is one row: no blank lines, no ragged lines, every cell exact to the last character. The
+columns between are empty unless the line could not be read as cells; then the row's own cells are empty, and `line`
+holds the line as it stood, so that nobody can take half a line for a row.
+
+The loader writes it in its first pass and reads it in its second; the reports carry the file's own columns over from
+it; a run that goes on later needs nothing else of the input.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from bulkredeem.model import Problem
+
+LEADING = ("row_number", "error_code", "error_message", "line")
+"""The columns of ours before the file's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the snapshot."""
+
+    row_number: int
+    cells: tuple[str, ...]
+    """The file's own cells, exactly as they stood, one for each of its headers."""
+
+
+class SnapshotWriter:
+    """Writes a snapshot to an open text file (`newline=""`, UTF-8)."""
+
+    def __init__(self, file: TextIO, headers: Sequence[str]) -> None:
+        """Write the header line."""
+        self._writer = csv.writer(file, lineterminator="\r\n")
+        self._blank = ("",) * len(headers)
+        self._writer.writerow((*LEADING, *headers))
+
+    def add(self, row_number: int, cells: Sequence[str]) -> None:
+        """Write a row; `cells` has one cell for each header."""
+        self._writer.writerow((row_number, "", "", "", *cells))
+
+    def add_damaged(self, row_number: int, problem: Problem) -> None:
+        """Write a row whose line could not be read as cells."""
+        self._writer.writerow((row_number, problem.code, problem.message, problem.detail, *self._blank))
+
+
+def read_headers(path: Path) -> tuple[str, ...]:
+    """Return the file's own headers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return tuple(next(csv.reader(file)))[len(LEADING) :]
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield the rows in the file's order, reading as it goes."""
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        next(reader)
+        for record in reader:
+            yield Record(row_number=int(record[0]), cells=tuple(record[len(LEADING) :]))

@@ -1,0 +1,207 @@
+"""Outcomes → counts, the errors seen most, and one sentence that says how the run went and what to do next.
+
+Pure: a `Tally` is fed outcomes, a `Summary` is a frozen value, and rendering counts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from bulkredeem.errors import ExitCode
+from bulkredeem.model import DONE, Outcome, Status
+
+TOP_ERRORS: Final = 10
+"""How many groups of errors a summary names."""
+EXAMPLE_ROWS: Final = 5
+"""How many rows of a group it names."""
+MOST_GROUPS: Final = 10_000
+"""Groups held in memory; later messages of the same code are counted as one, so that memory stays bounded."""
+OTHER_MESSAGES: Final = "(other messages)"
+
+
+class RunState(StrEnum):
+    """How far a run has come."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    """Every row was looked at."""
+    STOPPED = "stopped"
+    """It ended in good order before the last row; `stop_reason` says why."""
+    CRASHED = "crashed"
+    """It died without a word: the state a report gives to a run that is `running` and has no process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What is known of a run before its first request."""
+
+    run_id: str
+    path: str
+    """The input file, as it was named."""
+    sha256: str
+    """Of the input file's bytes as they were read."""
+    rows: int
+    """Rows of the input with something in them; the seven counts always add up to it."""
+    started_at: float
+    """Seconds since the epoch, UTC; so is every `…_at`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended."""
+
+    state: RunState
+    finished_at: float
+    requests: int
+    """Every try on the wire, those of rows still pending too."""
+    exit_code: int
+    stop_reason: str = ""
+    """Empty for a run that finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """Rows that are not done for the same reason."""
+
+    code: str
+    message: str
+    """With identifiers masked."""
+    count: int
+    example_rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What happened in a run, as counts."""
+
+    info: RunInfo
+    counts: Mapping[Status, int]
+    """One for each status; they add up to `info.rows`."""
+    top_errors: tuple[ErrorGroup, ...]
+    """The largest groups first."""
+    ending: Ending | None = None
+    """None while the run is under way."""
+
+    @property
+    def not_done(self) -> int:
+        """Rows about which someone still has to do something."""
+        return sum(count for status, count in self.counts.items() if status not in DONE)
+
+    def as_json_object(self) -> dict[str, Any]:
+        """Return the content of `summary.json`; its keys are a public promise."""
+        info, ending = self.info, self.ending
+        return {
+            "run_id": info.run_id,
+            "state": ending.state if ending else RunState.RUNNING,
+            "stop_reason": (ending.stop_reason or None) if ending else None,
+            "input": {"path": info.path, "sha256": info.sha256, "rows": info.rows},
+            "counts": {str(status): self.counts[status] for status in Status},
+            "requests": ending.requests if ending else 0,
+            "started_at": iso_utc(info.started_at),
+            "finished_at": iso_utc(ending.finished_at) if ending else None,
+            "duration_seconds": round(ending.finished_at - info.started_at, 3) if ending else None,
+            "top_errors": [
+                {
+                    "code": group.code,
+                    "message": group.message,
+                    "count": group.count,
+                    "example_rows": list(group.example_rows),
+                }
+                for group in self.top_errors
+            ],
+            "exit_code": ending.exit_code if ending else None,
+        }
+
+
+class Tally:
+    """Counts outcomes as they come; memory does not grow with their number."""
+
+    def __init__(self) -> None:
+        """Start with nothing counted."""
+        self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
+        self._groups: dict[tuple[str, str], list[int]] = {}
+        self._group_counts: dict[tuple[str, str], int] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.counts[outcome.status] += 1
+        if outcome.status in DONE:
+            return
+        key = (outcome.error_code, outcome.reason)
+        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
+            key = (outcome.error_code, OTHER_MESSAGES)
+        self._group_counts[key] = self._group_counts.get(key, 0) + 1
+        examples = self._groups.setdefault(key, [])
+        if len(examples) < EXAMPLE_ROWS:
+            examples.append(outcome.row_number)
+
+    @property
+    def recorded(self) -> int:
+        """Rows counted so far."""
+        return sum(self.counts.values())
+
+    def top_errors(self) -> tuple[ErrorGroup, ...]:
+        """Return the largest groups first; among equals the one met first."""
+        largest = sorted(self._group_counts.items(), key=lambda item: -item[1])[:TOP_ERRORS]
+        return tuple(
+            ErrorGroup(code=key[0], message=key[1], count=count, example_rows=tuple(sorted(self._groups[key])))
+            for key, count in largest
+        )
+
+    def summary(self, info: RunInfo, ending: Ending | None = None) -> Summary:
+        """Return the summary of a run: rows without an outcome are `pending`."""
+        counts = self.counts | {Status.PENDING: info.rows - self.recorded}
+        return Summary(info=info, counts=counts, top_errors=self.top_errors(), ending=ending)
+
+
+def exit_code_of(counts: Mapping[Status, int]) -> ExitCode:
+    """Return the exit code of a run that came to its end by itself."""
+    return (
+        ExitCode.DONE if all(not counts[status] for status in Status if status not in DONE) else ExitCode.NOT_ALL_DONE
+    )
+
+
+def iso_utc(seconds: float) -> str:
+    """Write a moment (seconds since the epoch) as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_NEEDS: Final = {
+    Status.REFUSED: "refused by the platform",
+    Status.INVALID: "invalid in the file",
+    Status.FAILED: "failed and surely not applied",
+    Status.IN_DOUBT: "in doubt (sent, no trustworthy answer)",
+    Status.PENDING: "pending (no outcome yet)",
+}
+
+
+def closing_sentence(summary: Summary, not_done_file: str) -> str:
+    """Return verdict and next step, for a person who reads nothing else."""
+    rows, done = summary.info.rows, summary.counts[Status.SUCCESS]
+    stopped = f"Stopped early: {summary.ending.stop_reason}. " if summary.ending and summary.ending.stop_reason else ""
+    if not rows:
+        return f"{stopped}The file has a header and no rows: nothing was to be sent."
+    if not summary.not_done:
+        skipped = summary.counts[Status.SKIPPED]
+        return f"{stopped}{_all_updated(done)}{f' {skipped:,} had nothing to send.' if skipped else ''} Nothing is left to do."
+    needs = ", ".join(
+        f"{summary.counts[status]:,} {words}" for status, words in _NEEDS.items() if summary.counts[status]
+    )
+    return f"{stopped}{done:,} of {rows:,} updated. {summary.not_done:,} need{'s' * (summary.not_done == 1)} someone: {needs}. {_next_step(summary, not_done_file)}"
+
+
+def _all_updated(done: int) -> str:
+    return "The one row was updated." if done == 1 else f"All {done:,} rows were updated."
+
+
+def _next_step(summary: Summary, not_done_file: str) -> str:
+    """Say what to do: mend what needs mending, and run the rest again."""
+    to_mend = summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]
+    again = f"bulkredeem run {not_done_file}"
+    if to_mend:
+        return f"Open {not_done_file}, mend the rows it names, and run it: {again}"
+    return f"Run what is left again: {again}"
