@@ -20,9 +20,11 @@ RESULT_TAIL = ("warnings", "http_status", "attempts", "request_id", "finished_at
 OURS = frozenset(RESULT_HEAD + RESULT_TAIL)
 
 _SEPARATORS = re.compile(r"[\s_.\-]+")
-_CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields?[\s_.\-]+(?P<name>.*\S)", re.IGNORECASE)
+_CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields?(?:[\s_\-]*\.|[\s_\-])\s*(?P<name>\S|\S.*\S)", re.IGNORECASE)
+"""One separator, and then the name exactly: `customFields._x` is the custom field `_x`."""
 _IDENTIFIERS = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER)
 _FIELDS = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
+_CANONICAL = f"{', '.join(Column)} and {CUSTOM_FIELD_PREFIX}<name>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,8 @@ def canonical_name(header: str) -> str | None:
 def map_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> ColumnMap:
     """Say which column is used as what.
 
-    `explicit` maps a header of the file to a canonical name, and beats a column that has that name by itself. Raises
-    ValueError with all that is wrong, one sentence each.
+    `explicit` maps a header of the file to a canonical name (in any spelling), and beats a column that has that name by
+    itself. Raises ValueError with all that is wrong, one sentence each.
     """
     chosen, problems = _explicit_columns(headers, explicit)
     taken = set(chosen.values())
@@ -92,9 +94,12 @@ def _explicit_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> tu
     problems = []
     trimmed = [header.strip() for header in headers]
     for header, target in explicit.items():
+        name = canonical_name(target)
         count = trimmed.count(header.strip())
-        if count == 1:
-            chosen[trimmed.index(header.strip())] = target
+        if name is None:
+            problems.append(f"The map says {header!r} is {target!r}, but the columns are {_CANONICAL}.")
+        elif count == 1:
+            chosen[trimmed.index(header.strip())] = name
         elif count == 0:
             problems.append(f"The map names the column {header!r}, which the file does not have: {_listed(headers)}.")
         else:
@@ -122,10 +127,11 @@ def _missing(headers: Sequence[str], names: set[str]) -> list[str]:
         lacking.append(f"{Column.IDENTIFIER_VALUE} (the customer's mobile number or other id)")
     if not lacking:
         return []
-    return [
+    problem = (
         f"There is no column for {'; nor for '.join(lacking)}. The file has {_listed(headers)}."
         f" Rename a column, or say which is which: --map 'Bill No=billNumber'.{_delimiter_hint(headers)}"
-    ]
+    )
+    return [problem]
 
 
 def _delimiter_hint(headers: Sequence[str]) -> str:

@@ -59,7 +59,19 @@ class JournalError(BulkRedeemError):
     exit_code = ExitCode.STOPPED_EARLY
 
 
-class Stopping(BulkRedeemError):
+class ReportError(BulkRedeemError):
+    """A report cannot be written; the journal holds what it would have said."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class SignalledError(BulkRedeemError):
+    """Somebody asked the run to stop: Ctrl-C or SIGTERM."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class Stopping(BulkRedeemError):  # noqa: N818  it is no error, it is how waiting ends
     """The run is draining: whoever was waiting for a slot or a back-off goes home, and its row stays `pending`."""
 
     exit_code = ExitCode.STOPPED_EARLY

@@ -9,15 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_EMAIL = re.compile(r"[^\s@<>\"',;:()]+@[^\s@<>\"',;:()]+")
-_LONG_NUMBER = re.compile(r"\d{6,}")
-"""Six digits and more are a bill, a card or a telephone; codes and HTTP statuses are shorter."""
+_OF_EMAIL = r"[^\s@<>\"',;:()]"
+# Both begin where a word begins: a megabyte without a blank must not be tried from each of its characters.
+_EMAIL = re.compile(rf"(?<!{_OF_EMAIL}){_OF_EMAIL}+@{_OF_EMAIL}+")
+_LONG_NUMBER = re.compile(r"(?<!\w)\w*?\d{6,}\w*")
+"""Six digits and more are a bill, a card or a telephone; codes and HTTP statuses are shorter. The whole word goes, so
+that what is left of it cannot be an identifier that stood inside it."""
 
 
 def mask(text: str, identifiers: Mapping[str, str]) -> str:
-    """Return `text` with each of the identifiers (column → value), e-mail addresses and long numbers replaced."""
-    for column, value in identifiers.items():
-        if value.casefold() in text.casefold():
+    """Return `text` with each of the identifiers (column → value), e-mail addresses and long numbers replaced.
+
+    An identifier is found where it stands as a whole word, whatever its case. The longest goes first: it may hold
+    another one.
+    """
+    for column, value in sorted(identifiers.items(), key=lambda named: -len(named[1])):
+        if value and value.casefold() in text.casefold():
             text = _whole(value).sub(f"<{column}>", text)
     return _LONG_NUMBER.sub("<number>", _EMAIL.sub("<email>", text))
 

@@ -186,7 +186,8 @@ class Trouble:
     """An attempt that ended without a reply."""
 
     code: str
-    """`CONNECTION_FAILED`, `CONNECT_TIMEOUT`, `TLS_FAILED`, `NAME_NOT_RESOLVED`, `CONNECTION_LOST` or `TIMEOUT`."""
+    """`CONNECTION_FAILED`, `CONNECT_TIMEOUT`, `TLS_FAILED` or `NAME_NOT_RESOLVED` before anything was sent;
+    `CONNECTION_LOST`, `TIMEOUT` or `UNREADABLE_REPLY` after."""
     message: str
     may_be_applied: bool
     """False only when the request surely never left: the connection was never made."""

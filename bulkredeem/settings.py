@@ -8,16 +8,17 @@ only: itself, or the path of a file that holds it.
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -41,12 +42,13 @@ _FIELD_OF_OPTION: Final = {"json": "json_summary"}
 
 
 def _pairs(value: object) -> object:
-    """Read `Bill No=billNumber;Store=purpose` (as in the environment and in flags) as a mapping."""
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.rpartition("=") for pair in value.split(";") if pair.strip()]
+    """Read `Bill No=billNumber;Store=purpose` (the environment) or a list of such pairs (flags) as a mapping."""
+    written = [pair for pair in value.split(";") if pair.strip()] if isinstance(value, str) else value
+    if not isinstance(written, list | tuple):
+        return written
+    pairs = [str(pair).rpartition("=") for pair in written]
     if not all(header.strip() and target.strip() for header, _, target in pairs):
-        msg = "write it like 'Bill No=billNumber', several separated by ';'"
+        msg = "write it like 'Bill No=billNumber'; in the environment, several are separated by ';'"
         raise ValueError(msg)
     return {header.strip(): target.strip() for header, _, target in pairs}
 
@@ -166,10 +168,11 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 
     Raises ConfigurationError, with everything that is wrong in one message.
     """
+    # In capitals or not: pydantic-settings reads both, so a contradiction must be seen in both.
     env = {
-        name.removeprefix(ENV_PREFIX).lower(): value
+        name[len(ENV_PREFIX) :].lower(): value
         for name, value in os.environ.items()
-        if name.startswith(ENV_PREFIX) and value
+        if name.upper().startswith(ENV_PREFIX) and value
     }
     sources = _Sources(flags=flags, env=env, file=_read_file(flags, env))
     sources.refuse_unknown()
@@ -187,6 +190,8 @@ class _File:
     profile: str = ""
     in_profile: Mapping[str, Any] = field(default_factory=dict)
     """What the profile itself says."""
+    secrets: frozenset[str] = frozenset()
+    """Names of secrets that stand in it, in whichever profile: none belongs there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,19 +206,18 @@ class _Sources:
         """Raise for a name nobody knows: a misspelt setting must not be passed over in silence."""
         known = _options() | SECRETS | _CHOICES
         problems = [
-            f"{_variable(name)} in the environment is no setting{_did_you_mean(_variable(name), map(_variable, known))}."
+            f"{_variable(name)} in the environment is no setting{_did_you_mean(name, known, _variable)}."
             for name in sorted(self.env.keys() - known)
         ]
-        for name in sorted(self.file.values.keys() - _options()):
-            if name in SECRETS:
-                problems.append(
-                    f"{self.file.path} holds {name!r}: the password comes from {ENV_PREFIX}PASSWORD"
-                    f" or {ENV_PREFIX}PASSWORD_FILE only; remove it there."
-                )
-            else:
-                problems.append(
-                    f"{self.file.path} holds {name!r}, which is no setting{_did_you_mean(name, _options())}."
-                )
+        problems += [
+            f"{self.file.path} holds {name!r}: the password comes from {ENV_PREFIX}PASSWORD"
+            f" or {ENV_PREFIX}PASSWORD_FILE only; remove it there."
+            for name in sorted(self.file.secrets)
+        ]
+        problems += [
+            f"{self.file.path} holds {name!r}, which is no setting{_did_you_mean(name, _options(), str)}."
+            for name in sorted(self.file.values.keys() - _options() - SECRETS)
+        ]
         _raise_all(problems)
 
     def refuse_contradictions(self) -> None:
@@ -227,8 +231,8 @@ class _Sources:
         asked = self.flags.get("profile")
         if asked:
             problems += [
-                f"--profile {asked} says {name} = {self.file.in_profile[name]!r}, but {ENV_PREFIX}{name.upper()}"
-                f" in the environment says {self.env[name]!r}: unset it, or give --{name.replace('_', '-')} to decide."
+                f"--profile {asked} says {name} = {_shown(name, self.file.in_profile[name])}, but {_variable(name)}"
+                f" in the environment says {_shown(name, self.env[name])}: unset it{_or_decide(name)}."
                 for name in sorted(self.file.in_profile.keys() & self.env.keys() - self.flags.keys())
                 if not _same(self.file.in_profile[name], self.env[name])
             ]
@@ -289,12 +293,15 @@ def _read_file(flags: Mapping[str, Any], env: Mapping[str, str]) -> _File:
     profiles = values.pop("profiles", {})
     profile = profile or str(values.get("profile", ""))
     values.pop("profile", None)
-    if profile and (not isinstance(profiles, dict) or not isinstance(profiles.get(profile), dict)):
-        there = ", ".join(sorted(profiles)) if isinstance(profiles, dict) and profiles else "none"
-        msg = f"{path} has no profile {profile!r}; profiles there: {there}."
+    if not isinstance(profiles, dict) or not all(isinstance(table, dict) for table in profiles.values()):
+        msg = f"{path} holds a profile that is no table: write [profiles.NAME], and its settings below it."
+        raise ConfigurationError(msg)
+    if profile and profile not in profiles:
+        msg = f"{path} has no profile {profile!r}; profiles there: {', '.join(sorted(profiles)) or 'none'}."
         raise ConfigurationError(msg)
     chosen = profiles[profile] if profile else {}
-    return _File(path=path, values=values | chosen, profile=profile, in_profile=chosen)
+    secrets = SECRETS.intersection(itertools.chain(values, *profiles.values()))
+    return _File(path=path, values=values | chosen, profile=profile, in_profile=chosen, secrets=secrets)
 
 
 def _parse_toml(path: Path) -> dict[str, Any]:
@@ -320,20 +327,34 @@ def _as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _same(in_profile: object, in_env: str) -> bool:
     """Whether a value of the file and one of the environment (always text) mean the same."""
-    if isinstance(in_profile, bool):
-        return str(in_profile).lower() == in_env.lower()
-    if isinstance(in_profile, dict):
-        return in_profile == _pairs(in_env)
-    return str(in_profile).rstrip("/") == in_env.rstrip("/")
+    if isinstance(in_profile, str):
+        return in_profile.rstrip("/") == in_env.rstrip("/")
+    try:
+        meant = (
+            _pairs(in_env) if isinstance(in_profile, dict) else TypeAdapter(type(in_profile)).validate_python(in_env)
+        )
+    except ValueError:
+        return False
+    return bool(in_profile == meant)
+
+
+def _shown(name: str, value: object) -> str:
+    """Quote a value, unless it is an address that somebody put a password into."""
+    return "an address with a user name or password in it" if name == "base_url" and "@" in str(value) else repr(value)
+
+
+def _or_decide(name: str) -> str:
+    """Name the flag that decides; the user name has none."""
+    return "" if name == "username" else f", or give --{name.replace('_', '-')} to decide"
 
 
 def _variable(option: str) -> str:
     return ENV_PREFIX + option.upper()
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
+def _did_you_mean(name: str, known: Iterable[str], spelt: Callable[[str], str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return f" (did you mean {spelt(close[0])}?)" if close else ""
 
 
 def _raise_all(problems: list[str]) -> None:
@@ -352,7 +373,7 @@ def _base_url_problem(value: str) -> str:
         return "holds a user name or password; the user name is a setting of its own"
     if parts.scheme not in {"http", "https"} or not parts.hostname or any(c.isspace() for c in value):
         return "is not an address; write it like https://eu.api.example.com"
-    if parts.query or parts.fragment:
+    if "?" in value or "#" in value:
         return "holds a '?' or '#'; only a host and a path prefix make sense"
     if parts.scheme == "http" and not _is_loopback(parts):
         return "is http, which would send the password readable for anybody; use https (http is for loopback only)"

@@ -1,9 +1,10 @@
 """The snapshot: a run's own copy of the rows, in one regular form, whatever form the file had.
 
-A CSV in UTF-8 with CRLF line ends. Its first line is `row_number,error_code,error_message,line` and the file's own
-headers; each further line is one row: no blank lines, no ragged lines, every cell exact to the last character. The
-columns between are empty unless the line could not be read as cells; then the row's own cells are empty, and `line`
-holds the line as it stood, so that nobody can take half a line for a row.
+A CSV in UTF-8 with CRLF line ends, and with a byte order mark if the input had one. Its first line is
+`row_number,error_code,error_message,line` and the file's own headers; each further line is one row: no blank lines,
+no ragged lines, every cell exact to the last character. The columns between are empty unless the line could not be
+read as cells; then the row's own cells are empty, and `line` holds the line as it stood, so that nobody can take half
+a line for a row.
 
 The loader writes it in its first pass and reads it in its second; the reports carry the file's own columns over from
 it; a run that goes on later needs nothing else of the input.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LEADING = ("row_number", "error_code", "error_message", "line")
 """The columns of ours before the file's own."""
+BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,10 @@ class Record:
 class SnapshotWriter:
     """Writes a snapshot to an open text file (`newline=""`, UTF-8)."""
 
-    def __init__(self, file: TextIO, headers: Sequence[str]) -> None:
+    def __init__(self, file: TextIO, headers: Sequence[str], *, byte_order_mark: bool = False) -> None:
         """Write the header line."""
+        if byte_order_mark:
+            file.write(BYTE_ORDER_MARK)
         self._writer = csv.writer(file, lineterminator="\r\n")
         self._blank = ("",) * len(headers)
         self._writer.writerow((*LEADING, *headers))
@@ -51,15 +55,21 @@ class SnapshotWriter:
         self._writer.writerow((row_number, problem.code, problem.message, problem.detail, *self._blank))
 
 
+def has_byte_order_mark(path: Path) -> bool:
+    """Say whether the input began with a byte order mark, as files meant for Excel do."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(1) == BYTE_ORDER_MARK
+
+
 def read_headers(path: Path) -> tuple[str, ...]:
     """Return the file's own headers."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return tuple(next(csv.reader(file)))[len(LEADING) :]
 
 
 def read_records(path: Path) -> Iterator[Record]:
     """Yield the rows in the file's order, reading as it goes."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         next(reader)
         for record in reader:

@@ -5,6 +5,7 @@ Pure: a `Tally` is fed outcomes, a `Summary` is a frozen value, and rendering co
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorGroup:
-    """Rows that are not done for the same reason."""
+    """Rows with the same code and message."""
 
     code: str
     message: str
@@ -117,27 +118,46 @@ class Summary:
         }
 
 
+class Groups:
+    """Counts things with a code and a message, and remembers the first rows of each; memory stays bounded."""
+
+    def __init__(self) -> None:
+        """Start with no group."""
+        self._counts: dict[tuple[str, str], int] = {}
+        self._rows: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, code: str, message: str, row_number: int) -> None:
+        """Count one."""
+        key = (code, message)
+        if key not in self._counts and len(self._counts) >= MOST_GROUPS:
+            key = (code, OTHER_MESSAGES)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        rows = self._rows.setdefault(key, [])
+        if len(rows) < EXAMPLE_ROWS:
+            rows.append(row_number)
+
+    def largest(self, most: int | None = None) -> tuple[ErrorGroup, ...]:
+        """Return the largest groups first, at most so many; among equals the one met first."""
+        ordered = sorted(self._counts.items(), key=lambda entry: -entry[1])[:most]
+        return tuple(
+            ErrorGroup(code=key[0], message=key[1], count=count, example_rows=tuple(sorted(self._rows[key])))
+            for key, count in ordered
+        )
+
+
 class Tally:
     """Counts outcomes as they come; memory does not grow with their number."""
 
     def __init__(self) -> None:
         """Start with nothing counted."""
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
-        self._groups: dict[tuple[str, str], list[int]] = {}
-        self._group_counts: dict[tuple[str, str], int] = {}
+        self._groups = Groups()
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.counts[outcome.status] += 1
-        if outcome.status in DONE:
-            return
-        key = (outcome.error_code, outcome.reason)
-        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
-            key = (outcome.error_code, OTHER_MESSAGES)
-        self._group_counts[key] = self._group_counts.get(key, 0) + 1
-        examples = self._groups.setdefault(key, [])
-        if len(examples) < EXAMPLE_ROWS:
-            examples.append(outcome.row_number)
+        if outcome.status not in DONE:
+            self._groups.add(outcome.error_code, outcome.reason, outcome.row_number)
 
     @property
     def recorded(self) -> int:
@@ -145,12 +165,8 @@ class Tally:
         return sum(self.counts.values())
 
     def top_errors(self) -> tuple[ErrorGroup, ...]:
-        """Return the largest groups first; among equals the one met first."""
-        largest = sorted(self._group_counts.items(), key=lambda item: -item[1])[:TOP_ERRORS]
-        return tuple(
-            ErrorGroup(code=key[0], message=key[1], count=count, example_rows=tuple(sorted(self._groups[key])))
-            for key, count in largest
-        )
+        """Return the largest groups of rows that are not done."""
+        return self._groups.largest(TOP_ERRORS)
 
     def summary(self, info: RunInfo, ending: Ending | None = None) -> Summary:
         """Return the summary of a run: rows without an outcome are `pending`."""
@@ -186,22 +202,24 @@ def closing_sentence(summary: Summary, not_done_file: str) -> str:
     if not rows:
         return f"{stopped}The file has a header and no rows: nothing was to be sent."
     if not summary.not_done:
-        skipped = summary.counts[Status.SKIPPED]
-        return f"{stopped}{_all_updated(done)}{f' {skipped:,} had nothing to send.' if skipped else ''} Nothing is left to do."
+        return f"{stopped}{_all_done(done, summary.counts[Status.SKIPPED])} Nothing is left to do."
     needs = ", ".join(
         f"{summary.counts[status]:,} {words}" for status, words in _NEEDS.items() if summary.counts[status]
     )
-    return f"{stopped}{done:,} of {rows:,} updated. {summary.not_done:,} need{'s' * (summary.not_done == 1)} someone: {needs}. {_next_step(summary, not_done_file)}"
+    left = f"{summary.not_done:,} need{'s' * (summary.not_done == 1)} someone: {needs}."
+    return f"{stopped}{done:,} of {rows:,} updated. {left} {_next_step(summary, not_done_file)}"
 
 
-def _all_updated(done: int) -> str:
+def _all_done(done: int, skipped: int) -> str:
+    if skipped:
+        return f"{done:,} of {done + skipped:,} updated, {skipped:,} had nothing to send."
     return "The one row was updated." if done == 1 else f"All {done:,} rows were updated."
 
 
 def _next_step(summary: Summary, not_done_file: str) -> str:
     """Say what to do: mend what needs mending, and run the rest again."""
     to_mend = summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]
-    again = f"bulkredeem run {not_done_file}"
+    again = f"bulkredeem run {shlex.quote(not_done_file)}"
     if to_mend:
         return f"Open {not_done_file}, mend the rows it names, and run it: {again}"
     return f"Run what is left again: {again}"

@@ -29,16 +29,15 @@ USUAL_BILL_NUMBER: Final = 50
 KNOWN_ENTITY_TYPES: Final = ("CUSTOMER", "USERGROUP2", "FLEET")
 KNOWN_IDENTIFIER_TYPES: Final = ("mobile", "email", "externalId", "id", "cardnumber", "cardExternalId")
 
-_EXACT = frozenset(
-    {
-        Column.REDEMPTION_ID,
-        Column.EXTERNAL_REFERENCE_NUMBER,
-        Column.BILL_NUMBER,
-        Column.BILL_ID,
-        Column.IDENTIFIER_VALUE,
-    }
+_EXACT = (
+    Column.REDEMPTION_ID,
+    Column.EXTERNAL_REFERENCE_NUMBER,
+    Column.BILL_NUMBER,
+    Column.BILL_ID,
+    Column.IDENTIFIER_VALUE,
 )
-"""The columns in which one wrong character means another redemption, bill or customer."""
+"""The columns in which one wrong character means another redemption, bill or customer. Their order is that of the
+problems in a report, so it must not change from run to run."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d([.,]\d+)?[Ee][+-]\d{2,}")
 """As spreadsheets write it, sign and two digits of exponent included; `8878E2` is an id like any other."""
@@ -50,8 +49,12 @@ _MOBILE_DECORATION = re.compile("[ \u00a0\u2009\u202f().-]+")
 _TRUNK_ZERO: Final = "(0)"
 """`+44 (0)7700 900123` has a zero too many for the platform; which one is meant is not ours to guess."""
 _LOCAL_MOBILE_DIGITS: Final = 10
+_MOST_MOBILE_DIGITS: Final = 15
+"""E.164. More of them with something between are two numbers in one cell."""
 _LINE_ENDS = frozenset("\r\n")
 _ALLOWED_CONTROLS = _LINE_ENDS | {"\t"}
+_BLANKS = " \t\r\n\u00a0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What is trimmed: what Python calls a blank, less its control characters, which are refused wherever they stand."""
 
 
 def validate(row: Row, rules: Rules) -> Correction | Invalid:
@@ -121,7 +124,7 @@ class _Draft:
 
     def _trimmed(self, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         for column, value in values.items():
-            trimmed = value.strip()
+            trimmed = value.strip(_BLANKS)
             if trimmed and trimmed != value:
                 self.warnings.append(f"{column}: blanks around the value were left out")
             yield column, trimmed
@@ -163,7 +166,8 @@ class _Draft:
         elif not self._get(first) and not self._get(second):
             choice = self._rules.identifier
             wanted = f"{first} and {second} are" if choice is IdentifierChoice.AUTO else f"{choice} is"
-            self._problem("749", first, f"{wanted} empty: nothing says which redemption to update")
+            column = second if choice is IdentifierChoice.EXTERNAL_REFERENCE_NUMBER else first
+            self._problem("749", column, f"{wanted} empty: nothing says which redemption to update")
 
     def _complete_entity(self) -> None:
         for column in (Column.ENTITY_TYPE, Column.IDENTIFIER_TYPE, Column.IDENTIFIER_VALUE):
@@ -185,6 +189,9 @@ class _Draft:
         digits = _MOBILE_DECORATION.sub("", written.removeprefix("+"))
         if not _WHOLE_NUMBER.fullmatch(digits) or _TRUNK_ZERO in written:
             self._problem("8015", column, f"{column} is not a mobile number: write country code and digits only")
+            return
+        if digits != written and len(digits) > _MOST_MOBILE_DIGITS:
+            self._problem("8015", column, f"{column} has too many digits for one mobile number: write only one")
             return
         if digits != written:
             self.warnings.append(f"{column}: the mobile number is sent as digits only")

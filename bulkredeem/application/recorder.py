@@ -1,0 +1,86 @@
+"""Where every outcome of a run passes: into the journal, the count, the log, and before the eyes of who watches.
+
+The journal is the only record; the rest is told. Outcomes become durable in commit groups, written by a thread, so
+that no worker waits for the disk unless the disk falls behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from bulkredeem.errors import BulkRedeemError
+from bulkredeem.journal import Journal
+from bulkredeem.model import Invalid, Outcome, Status
+from bulkredeem.runlog import RunLog
+from bulkredeem.summary import Tally
+
+COMMIT_INTERVAL: Final = 0.04
+"""Seconds between commit groups: with the fsync, an outcome waits 50 ms at most on a healthy disk."""
+COMMIT_ROWS: Final = 1_000
+"""Outcomes that may wait for a commit before recording waits too, so that memory stays bounded."""
+
+
+class Recorder:
+    """Records the outcomes of one run."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        log: RunLog,
+        *,
+        watch: Callable[[Outcome], None],
+        wall_clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`watch` hears of each outcome; `wall_clock` gives seconds since the epoch."""
+        self.tally = Tally()
+        self._journal = journal
+        self._log = log
+        self._watch = watch
+        self._wall_clock = wall_clock
+        self._sleep = sleep
+        self._committing = asyncio.Lock()
+        self._open = True
+
+    async def record(self, result: Outcome | Invalid) -> None:
+        """Record the result of a row. Raises JournalError when the disk does not take what waits."""
+        outcome = self._outcome_of(result) if isinstance(result, Invalid) else result
+        self._journal.append(outcome)
+        self.tally.add(outcome)
+        self._log.outcome(outcome)
+        self._watch(outcome)
+        if self._journal.waiting >= COMMIT_ROWS:
+            await self.commit()
+
+    async def keep_committing(self, on_failure: Callable[[BulkRedeemError], None]) -> None:
+        """Commit again and again until `close`; tell of the first failure and end."""
+        while self._open:
+            await self._sleep(COMMIT_INTERVAL)
+            try:
+                await self.commit()
+            except BulkRedeemError as exc:
+                on_failure(exc)
+                return
+
+    async def commit(self) -> None:
+        """Make everything recorded so far durable, one commit at a time."""
+        async with self._committing:
+            await asyncio.to_thread(self._journal.commit)
+
+    def close(self) -> None:
+        """Let `keep_committing` end after its next commit."""
+        self._open = False
+
+    def _outcome_of(self, invalid: Invalid) -> Outcome:
+        """Return the outcome of a row that was never sent: all its problems in one line."""
+        problems = invalid.problems
+        return Outcome(
+            row_number=invalid.row_number,
+            status=Status.INVALID,
+            error_code="; ".join(problem.code for problem in problems),
+            error_message="; ".join(f"{p.message} ({p.detail})" if p.detail else p.message for p in problems),
+            reason="; ".join(problem.message for problem in problems),
+            finished_at=self._wall_clock(),
+        )

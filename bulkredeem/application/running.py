@@ -1,0 +1,290 @@
+"""A run's stages: prepare (folder, snapshot, journal; nothing is sent yet), deliver, report.
+
+Whatever ends the delivery, the reports are written from what the journal holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import orjson
+
+from bulkredeem import __version__
+from bulkredeem.application.intake import SNAPSHOT, judged_rows, take_in
+from bulkredeem.application.recorder import Recorder
+from bulkredeem.client import Client, basic_authorization
+from bulkredeem.columns import ColumnMap
+from bulkredeem.delivery import Delivery
+from bulkredeem.errors import BulkRedeemError, ExitCode, SignalledError, Stopping
+from bulkredeem.journal import Journal
+from bulkredeem.loader import Intake
+from bulkredeem.model import Outcome, Rate, Status
+from bulkredeem.pace import Pace
+from bulkredeem.processor import Pool, Stop
+from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
+from bulkredeem.runlog import RunLog
+from bulkredeem.settings import Settings
+from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
+
+JOURNAL: Final = "journal.sqlite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What somebody who watches a run may ask at any time."""
+
+    requests: Callable[[], int]
+    """Tries on the wire so far."""
+    paused_for: Callable[[], float]
+    """Seconds that nothing will be sent because the platform asked for it; 0.0 usually."""
+
+
+class Observer(Protocol):
+    """Somebody who watches a run; called on the event loop, so it must be quick and must not raise."""
+
+    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+        """Take note that the file was read and delivery begins."""
+
+    def recorded(self, outcome: Outcome) -> None:
+        """Take note of a row's outcome."""
+
+    def delivered(self) -> None:
+        """Take note that nothing is sent any more and the reports are being written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run that has ended, and where it lies."""
+
+    folder: Path
+    summary: Summary
+    exit_code: ExitCode
+
+
+async def run_file(
+    path: Path,
+    settings: Settings,
+    *,
+    stop: Stop,
+    observer: Observer,
+    wall_clock: Callable[[], float] = time.time,
+) -> Run:
+    """Run one file to its end, or to a stop, and return what happened.
+
+    Raises ConfigurationError, InputFileError or ReportsFolderError before anything was sent, and `Stopping` when a
+    stop was asked for by then. Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the
+    summary was written.
+    """
+    client = _client(settings)
+    prepared = await asyncio.to_thread(_prepare, path, settings, stop, wall_clock())
+    log = RunLog(prepared.folder, run_id=prepared.info.run_id, level=settings.log_level)
+    with closing(prepared.journal), log:
+        return await _Runner(prepared, client, settings, stop, observer, log, wall_clock).run()
+
+
+def _client(settings: Settings) -> Client:
+    """Return the client these settings want; raise ConfigurationError with all that is missing for one."""
+    settings.require_for_sending()
+    password = settings.resolve_password().get_secret_value()
+    return Client(
+        settings.base_url,
+        basic_authorization(settings.username, password),
+        timeout=settings.timeout,
+        max_connections=settings.max_workers,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A run before its first request."""
+
+    folder: Path
+    info: RunInfo
+    columns: ColumnMap
+    journal: Journal
+
+
+def _prepare(path: Path, settings: Settings, stop: Stop, now: float) -> _Prepared:
+    """Make the run's folder, snapshot and journal; leave no folder behind when that does not work out."""
+    run_id = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    folder = make_run_folder(settings.reports, run_id)
+    try:
+        intake = take_in(path, folder, settings, stop.check)
+        info = RunInfo(run_id=run_id, path=str(path), sha256=intake.sha256, rows=intake.rows, started_at=now)
+        journal = Journal.create(folder / JOURNAL, _head(info, intake, settings))
+        write_summary(folder, Tally().summary(info))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    point_latest_to(folder)
+    return _Prepared(folder=folder, info=info, columns=intake.columns, journal=journal)
+
+
+def _head(info: RunInfo, intake: Intake, settings: Settings) -> dict[str, str]:
+    """Return what the journal must hold to tell, later and alone, what the run is."""
+    return {
+        "version": __version__,
+        "run_id": info.run_id,
+        "path": info.path,
+        "sha256": info.sha256,
+        "rows": str(info.rows),
+        "started_at": repr(info.started_at),
+        "columns": orjson.dumps(dict(intake.columns.used)).decode(),
+        "settings": orjson.dumps(settings.public()).decode(),
+    }
+
+
+class _Runner:
+    """Delivers one prepared run, and ends it."""
+
+    def __init__(
+        self,
+        prepared: _Prepared,
+        client: Client,
+        settings: Settings,
+        stop: Stop,
+        observer: Observer,
+        log: RunLog,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._prepared = prepared
+        self._client = client
+        self._settings = settings
+        self._stop = stop
+        self._observer = observer
+        self._log = log
+        self._wall_clock = wall_clock
+        self._recorder = Recorder(prepared.journal, log, watch=observer.recorded, wall_clock=wall_clock)
+        self._at_once = False
+        self._requests: Callable[[], int] = lambda: 0
+
+    async def run(self) -> Run:
+        """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
+        info = self._prepared.info
+        self._log.event("started", path=info.path, sha256=info.sha256, rows=info.rows, version=__version__)
+        try:
+            await self._deliver()
+            self._observer.delivered()
+            tally, failure = await asyncio.to_thread(self._write_results)
+            return self._end(tally, failure or self._stop.cause)
+        except asyncio.CancelledError:
+            self._at_once = True
+            self._observer.delivered()
+            self._end(self._recorder.tally, self._stop.cause, ExitCode.INTERRUPTED_AT_ONCE)
+            raise
+
+    async def _deliver(self) -> None:
+        """Send until the rows or the wish to go on are used up; what goes wrong becomes the stop's cause."""
+        committer = asyncio.create_task(self._recorder.keep_committing(self._stop.request))
+        try:
+            async with self._client as client:
+                pace = Pace(Rate.parse(self._settings.rate), sleep=self._stop.sleep)
+                delivery = self._delivery(client, pace)
+                live = Live(requests=self._requests, paused_for=lambda: pace.paused_for)
+                self._observer.started(self._prepared.info, self._prepared.folder, live)
+                workers = self._settings.max_workers
+                pool = Pool(delivery.deliver, self._recorder.record, stop=self._stop, max_workers=workers)
+                await pool.run(judged_rows(self._prepared.folder, self._prepared.columns, self._settings))
+        finally:
+            self._recorder.close()
+            await committer
+            await self._last_commit()
+
+    def _delivery(self, client: Client, pace: Pace) -> Delivery:
+        delivery = Delivery(
+            client.update,
+            pace,
+            max_attempts=self._settings.max_attempts,
+            sleep=self._stop.sleep,
+            proceed=self._stop.check,
+            wall_clock=self._wall_clock,
+            on_attempt=self._log.attempt,
+        )
+        self._requests = lambda: delivery.requests
+        return delivery
+
+    async def _last_commit(self) -> None:
+        try:
+            await self._recorder.commit()
+        except BulkRedeemError as exc:
+            self._stop.request(exc)
+
+    def _write_results(self) -> tuple[Tally, BulkRedeemError | None]:
+        """Write the results from the journal; when that fails, return what is known to be recorded and the failure."""
+        folder = self._prepared.folder
+        try:
+            outcomes = self._prepared.journal.outcomes()
+            return write_results(folder, folder / SNAPSHOT, outcomes, proceed=self._check_at_once), None
+        except BulkRedeemError as exc:
+            return self._recorder.tally, exc
+
+    def _check_at_once(self) -> None:
+        if self._at_once:
+            raise Stopping
+
+    def _end(self, tally: Tally, cause: BaseException | None, exit_code: ExitCode | None = None) -> Run:
+        """Write the ending down, and return the run as it is known then."""
+        if isinstance(cause, Exception) and not isinstance(cause, BulkRedeemError):
+            self._log.failure("internal_error", cause)
+        run = self._run_as_it_is(tally, cause, exit_code)
+        try:
+            self._write_down(run)
+        except BulkRedeemError as exc:
+            # The disk does not take the ending either: then the process at least says so.
+            return self._run_as_it_is(tally, cause or exc, exit_code)
+        return run
+
+    def _run_as_it_is(self, tally: Tally, cause: BaseException | None, exit_code: ExitCode | None) -> Run:
+        summary = tally.summary(self._prepared.info)
+        ending = self._ending(summary, cause, exit_code)
+        return Run(
+            folder=self._prepared.folder,
+            summary=replace(summary, ending=ending),
+            exit_code=ExitCode(ending.exit_code),
+        )
+
+    def _write_down(self, run: Run) -> None:
+        """Put the ending into the journal, the log and `summary.json`."""
+        ending = run.summary.ending
+        assert ending is not None  # noqa: S101  `_run_as_it_is` put it there
+        self._prepared.journal.note(
+            {
+                "state": ending.state,
+                "stop_reason": ending.stop_reason,
+                "finished_at": repr(ending.finished_at),
+                "requests": str(ending.requests),
+                "exit_code": str(ending.exit_code),
+            }
+        )
+        self._log.event("ended", state=ending.state, stop_reason=ending.stop_reason, exit_code=ending.exit_code)
+        write_summary(run.folder, run.summary)
+
+    def _ending(self, summary: Summary, cause: BaseException | None, exit_code: ExitCode | None) -> Ending:
+        """Return how the run ended; a stop that came after the last row stopped nothing."""
+        finished = cause is None or (isinstance(cause, SignalledError) and not summary.counts[Status.PENDING])
+        return Ending(
+            state=RunState.FINISHED if finished else RunState.STOPPED,
+            stop_reason="" if finished else _words_for(cause),
+            finished_at=self._wall_clock(),
+            requests=self._requests(),
+            exit_code=exit_code or (exit_code_of(summary.counts) if finished else _exit_code_for(cause)),
+        )
+
+
+def _words_for(cause: BaseException | None) -> str:
+    if isinstance(cause, BulkRedeemError):
+        return str(cause)
+    return f"an error of ours ({type(cause).__name__}); run.log says where"
+
+
+def _exit_code_for(cause: BaseException | None) -> ExitCode:
+    return cause.exit_code if isinstance(cause, BulkRedeemError) else ExitCode.INTERNAL_ERROR

@@ -1,0 +1,178 @@
+"""What a person sees while a run is under way: a live line on a terminal, plain lines elsewhere, nothing if quiet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.text import Text
+
+from bulkredeem.application import Live, Observer
+from bulkredeem.model import Outcome, Status
+from bulkredeem.summary import RunInfo
+
+PLAIN_INTERVAL: Final = 30.0
+"""Seconds between two plain lines."""
+WORTH_MENTIONING: Final = 1.0
+"""Seconds of a pause that are worth a word."""
+_COLOURS: Final = {
+    Status.SUCCESS: "green",
+    Status.SKIPPED: "dim",
+    Status.INVALID: "yellow",
+    Status.REFUSED: "red",
+    Status.FAILED: "red",
+    Status.IN_DOUBT: "magenta",
+    Status.PENDING: "cyan",
+}
+
+
+class Display(Observer, Protocol):
+    """An observer that shows something from `with` to its end."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def observer_for(console: Console, *, quiet: bool) -> Display:
+    """Return the display that fits: silent if so wanted, live on a terminal, plain lines elsewhere."""
+    if quiet:
+        return Silent()
+    return LiveLine(console) if console.is_terminal else PlainLines(console)
+
+
+def colour_of(status: Status) -> str:
+    """Return the colour a status has on a terminal."""
+    return _COLOURS[status]
+
+
+class Silent:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+        """Show nothing."""
+
+    def recorded(self, outcome: Outcome) -> None:
+        """Show nothing."""
+
+    def delivered(self) -> None:
+        """Show nothing."""
+
+
+class PlainLines(Silent):
+    """Writes a line at the start and every half minute: for a pipe, a file or a scheduler's mail."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` counts seconds."""
+        self._console = console
+        self._clock = clock
+        self._counts: dict[Status, int] = {}
+        self._rows = 0
+        self._last_line = clock()
+
+    def started(self, info: RunInfo, folder: Path, live: Live) -> None:  # noqa: ARG002  lines come with outcomes
+        """Say what is about to happen, and where it will be reported."""
+        self._rows = info.rows
+        self._console.print(f"{info.path}: {info.rows:,} rows. Reports: {folder}", markup=False)
+
+    def recorded(self, outcome: Outcome) -> None:
+        """Count, and say how far it is if the last line is old enough."""
+        self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
+        now = self._clock()
+        if now - self._last_line >= PLAIN_INTERVAL:
+            self._last_line = now
+            done = sum(self._counts.values())
+            self._console.print(f"{done:,} of {self._rows:,} rows: {_in_words(self._counts)}", markup=False)
+
+
+class LiveLine(Silent):
+    """Keeps one line up to date on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        """Show nothing yet."""
+        self._console = console
+        self._counts: dict[Status, int] = {}
+        self._task: TaskID | None = None
+        self._pause = _PauseColumn()
+        self._progress = Progress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeLeftColumn(compact=True),
+            TextColumn("{task.fields[counts]}"),
+            self._pause,
+            console=console,
+            refresh_per_second=5,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+        """Say what is about to happen, and begin the line."""
+        self._console.print(f"{info.path}: {info.rows:,} rows. Reports: {folder}", markup=False)
+        self._pause.live = live
+        self._task = self._progress.add_task("", total=info.rows, counts="")
+
+    def recorded(self, outcome: Outcome) -> None:
+        """Move the line on."""
+        self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
+        if self._task is not None:
+            self._progress.update(self._task, advance=1, counts=_in_words(self._counts, coloured=True))
+
+    def delivered(self) -> None:
+        """Say that the reports are being written."""
+        self._pause.live = None
+
+
+class _RateColumn(ProgressColumn):
+    """Rows a second, or a minute when they are few."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed * 60:,.0f}/min")  # noqa: PLR2004  a matter of looks
+
+
+class _PauseColumn(ProgressColumn):
+    """Says why nothing moves."""
+
+    live: Live | None = None
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002  the pause is the key's, not the task's
+        seconds = self.live.paused_for() if self.live else 0.0
+        if seconds < WORTH_MENTIONING:
+            return Text("")
+        return Text(f"the platform asks to wait: {seconds:.0f} s", style="yellow")
+
+
+def _in_words(counts: dict[Status, int], *, coloured: bool = False) -> str:
+    words = [
+        f"[{colour_of(status)}]{counts[status]:,} {status}[/]" if coloured else f"{counts[status]:,} {status}"
+        for status in Status
+        if counts.get(status)
+    ]
+    return ", ".join(words)

@@ -1,0 +1,62 @@
+"""The command `sandbox`: the built-in server, alone or around another command."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from bulkredeem.errors import ConfigurationError
+from bulkredeem.model import Rate
+from bulkredeem.sandbox import Sandbox
+
+
+async def serve(command: Sequence[str], *, port: int, limit: str, latency: float, fail_ratio: float, seed: int) -> int:
+    """Serve until a signal, or until the command ends; return its exit code, or 0."""
+    sandbox = Sandbox(port=port, limit=_limit(limit), latency=latency, fail_ratio=fail_ratio, seed=seed)
+    async with sandbox:
+        environment = {
+            "BULKREDEEM_BASE_URL": sandbox.base_url,
+            "BULKREDEEM_USERNAME": sandbox.username,
+            "BULKREDEEM_PASSWORD": sandbox.password,
+        }
+        if command:
+            return await _run_beside(command, environment)
+        for name, value in environment.items():
+            print(f"export {name}={value}", flush=True)
+        print(
+            "The sandbox runs until Ctrl-C. Paste the lines above into another terminal.", file=sys.stderr, flush=True
+        )
+        await _signalled()
+    return 0
+
+
+def _limit(text: str) -> Rate | None:
+    try:
+        rate = Rate.parse(text)
+    except ValueError as exc:
+        raise ConfigurationError(f"--limit: {exc}.") from exc
+    return None if math.isinf(rate.requests) else rate
+
+
+async def _run_beside(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run the command with the sandbox's address and credentials; signals are the command's business, not ours."""
+    loop = asyncio.get_running_loop()
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment)
+    except OSError as exc:
+        raise ConfigurationError(f"{command[0]} cannot be started: {exc.strerror}.") from exc
+    # A terminal sends Ctrl-C to both of us; SIGTERM reaches only this process, so it is passed on.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, process.terminate)
+    return await process.wait()
+
+
+async def _signalled() -> None:
+    loop, signalled = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled.set)
+    await signalled.wait()

@@ -1,0 +1,205 @@
+"""What an answer means: a pure rule from one attempt's answer to a verdict, by table.
+
+The HTTP status that goes with the platform's codes is not documented, and its siblings answer 200 with an error body.
+So a code counts whatever the status, and success is only a 2xx with a JSON object, without errors, whose echo does not
+contradict what was sent. Anything that may have been applied and brought no trustworthy answer is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from bulkredeem.model import Answer, Correction, Reply, Status, Trouble
+
+MAX_TEXT: Final = 500
+"""Characters of a message of the platform that are kept."""
+MAX_CODE: Final = 40
+"""Characters of a code of the platform that are kept."""
+UNSET_BILL_ID: Final = -1
+"""How an echo says that there is no bill id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one attempt has settled, or what is to be done next."""
+
+    status: Status
+    """The row's status if this stays its last word."""
+    code: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    repeat: bool = False
+    """Whether another attempt may change the status."""
+    throttled: bool = False
+    """Whether the platform asked us to slow down: this attempt does not count against the most allowed."""
+    access_refused: bool = False
+    """Whether no row at all can succeed with these credentials."""
+
+
+class _Treatment(Enum):
+    """What a class of answers means: status if it is the last word, repeat, throttled, access refused."""
+
+    REFUSED = (Status.REFUSED, False, False, False)
+    NOT_APPLIED = (Status.FAILED, True, False, False)
+    THROTTLED = (Status.FAILED, True, True, False)
+    DOUBTFUL = (Status.IN_DOUBT, True, False, False)
+    THROTTLED_IN_DOUBT = (Status.IN_DOUBT, True, True, False)
+    CONTRADICTED = (Status.IN_DOUBT, False, False, False)
+    ACCESS_REFUSED = (Status.PENDING, False, False, True)
+
+    def verdict(self, code: str, message: str) -> Verdict:
+        status, repeat, throttled, access_refused = self.value
+        return Verdict(
+            status=status,
+            code=code,
+            message=message,
+            repeat=repeat,
+            throttled=throttled,
+            access_refused=access_refused,
+        )
+
+
+_OF_HTTP_STATUS_FIRST: Final = {401: _Treatment.ACCESS_REFUSED, 429: _Treatment.THROTTLED}
+"""Statuses that mean the same whatever the body says."""
+_OF_CODE: Final = {
+    "429": _Treatment.THROTTLED,
+    "517": _Treatment.THROTTLED,
+    "521": _Treatment.NOT_APPLIED,
+    "4001": _Treatment.NOT_APPLIED,
+    "4000": _Treatment.ACCESS_REFUSED,
+    "748": _Treatment.REFUSED,
+    "749": _Treatment.REFUSED,
+    "750": _Treatment.REFUSED,
+    "1212": _Treatment.REFUSED,
+    "1219": _Treatment.REFUSED,
+    "8015": _Treatment.REFUSED,
+}
+"""The documented codes of this endpoint; they mean the same whatever the status."""
+_OF_HTTP_STATUS: Final = (
+    (range(200, 300), _Treatment.REFUSED),  # with errors in it; without, it is a success or unreadable
+    (range(300, 400), _Treatment.REFUSED),
+    (range(408, 409), _Treatment.DOUBTFUL),
+    (range(400, 500), _Treatment.REFUSED),
+    (range(500, 600), _Treatment.DOUBTFUL),
+)
+"""What is left, the first match counts."""
+_REDIRECTS: Final = range(300, 400)
+_SUCCESSES: Final = range(200, 300)
+_SERVICE_UNAVAILABLE: Final = 503
+
+
+def judge(answer: Answer, correction: Correction) -> Verdict:
+    """Return what the answer to one attempt of this correction means."""
+    if isinstance(answer, Trouble):
+        treatment = _Treatment.DOUBTFUL if answer.may_be_applied else _Treatment.NOT_APPLIED
+        return treatment.verdict(answer.code, answer.message)
+    errors = list(_errors(answer.body))
+    if answer.http_status in _SUCCESSES and not errors:
+        return _judge_acceptance(answer, correction)
+    return _judge_refusal(answer, errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Error:
+    """One of the errors of a reply, as far as it could be read."""
+
+    code: str
+    message: str
+
+
+def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
+    known = next((error for error in errors if error.code in _OF_CODE), None)
+    named = known or next(iter(errors), _Error(code="", message=""))
+    treatment = (
+        _OF_HTTP_STATUS_FIRST.get(reply.http_status)
+        or (_OF_CODE[known.code] if known else None)
+        or next((kind for statuses, kind in _OF_HTTP_STATUS if reply.http_status in statuses), _Treatment.DOUBTFUL)
+    )
+    if reply.http_status == _SERVICE_UNAVAILABLE and reply.retry_after is not None and treatment is _Treatment.DOUBTFUL:
+        treatment = _Treatment.THROTTLED_IN_DOUBT
+    code = named.code or ("UNEXPECTED_REDIRECT" if reply.http_status in _REDIRECTS else f"HTTP_{reply.http_status}")
+    message = "; ".join(error.message for error in errors if error.message) or _without_words(reply)
+    return treatment.verdict(code, message[:MAX_TEXT])
+
+
+def _without_words(reply: Reply) -> str:
+    if reply.http_status in _REDIRECTS:
+        return "the platform sent us elsewhere; redirects are not followed: check the base URL"
+    what = f", and the reply {reply.unreadable}" if reply.unreadable else " without saying why"
+    return f"the platform answered HTTP {reply.http_status}{what}"
+
+
+def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
+    if reply.body is None:
+        message = f"the platform answered HTTP {reply.http_status}, but the reply {reply.unreadable}"
+        return _Treatment.DOUBTFUL.verdict("UNREADABLE_REPLY", message)
+    wrapped = reply.body.get("data")
+    echo = wrapped if isinstance(wrapped, dict) else reply.body
+    contradictions = list(_contradictions(echo, correction))
+    if contradictions:
+        return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions)[:MAX_TEXT])
+    warnings = (*_platform_warnings(reply.body), *_echo_warnings(echo, correction))
+    return Verdict(status=Status.SUCCESS, warnings=warnings)
+
+
+def _contradictions(echo: Mapping[str, Any], correction: Correction) -> Iterator[str]:
+    """Say what the reply claims to be true that is not what was asked; what it does not mention is no contradiction."""
+    wanted = {
+        "redemptionId": correction.redemption_id,
+        "externalReferenceNumber": correction.external_reference_number,
+        "billNumber": correction.bill_number,
+        "billId": correction.bill_id,
+    }
+    for name, value in wanted.items():
+        echoed = echo.get(name)
+        if not value or echoed is None or _means_the_same(value, echoed):
+            continue
+        if name == "billId" and echoed == UNSET_BILL_ID:
+            yield "billId was sent, but the platform's reply says it is unset"
+        else:
+            yield f"{name} was sent, but the platform's reply has another value"
+
+
+def _means_the_same(sent: str | int, echoed: object) -> bool:
+    """Compare loosely where only the JSON type differs: 12345, "12345" and 12345.0 are one bill id."""
+    if isinstance(sent, int) and isinstance(echoed, float):
+        return float(sent) == echoed
+    return str(echoed).strip() == str(sent)
+
+
+def _echo_warnings(echo: Mapping[str, Any], correction: Correction) -> Iterator[str]:
+    purpose = echo.get("redemptionPurpose")
+    if correction.purpose and purpose is not None and str(purpose).strip() != correction.purpose:
+        yield "the platform's reply has another purpose than was sent"
+
+
+def _platform_warnings(body: Mapping[str, Any]) -> Iterator[str]:
+    for error in _listed(body.get("warnings")):
+        yield f"the platform warns: {error.code} {error.message}".rstrip()
+
+
+def _errors(body: Mapping[str, Any] | None) -> Iterator[_Error]:
+    return _listed(body.get("errors") if body else None)
+
+
+def _listed(found: object) -> Iterator[_Error]:
+    """Read errors (or warnings, which are shaped alike) in whatever form they come."""
+    for entry in found if isinstance(found, list) else [found]:
+        if isinstance(entry, dict) and entry:
+            yield _Error(code=_code(entry.get("code")), message=_text(entry.get("message")))
+        elif entry and not isinstance(entry, dict):
+            yield _Error(code="", message=_text(entry))
+
+
+def _code(found: object) -> str:
+    whole = isinstance(found, float) and found.is_integer()
+    return _text(int(found) if whole else found)[:MAX_CODE]  # type: ignore[call-overload]  # `whole` proves the float
+
+
+def _text(found: object) -> str:
+    """Bring what the platform said onto one printable line."""
+    text = "" if found is None else str(found)
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:MAX_TEXT]).split())

@@ -1,0 +1,229 @@
+"""Columns: which of a file's columns are used as what, and what is said when that cannot be known."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkredeem.columns import (
+    OURS,
+    RESULT_HEAD,
+    RESULT_TAIL,
+    ColumnMap,
+    canonical_name,
+    carried_name,
+    is_ours,
+    map_columns,
+)
+from bulkredeem.model import Column
+
+ENOUGH = ("redemptionId", "billNumber", "identifierValue")
+
+
+def complaint(headers: list[str], explicit: dict[str, str] | None = None) -> str:
+    """Return what is said about a header that cannot be used."""
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        map_columns(headers, explicit or {})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("column", Column)
+def test_a_canonical_name_is_its_own_spelling(column: Column) -> None:
+    """Each of the eight columns is found by the name the documentation gives it."""
+    assert canonical_name(column) == column
+    assert canonical_name(column.upper()) == column
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("Bill Number", "billNumber"),
+        ("bill_number", "billNumber"),
+        ("BILL-NUMBER", "billNumber"),
+        (" bill.number ", "billNumber"),
+        ("Bill\nNumber", "billNumber"),
+        ("bill id", "billId"),
+        ("Redemption ID", "redemptionId"),
+        ("external_reference_number", "externalReferenceNumber"),
+        ("entity.type", "entityType"),
+        ("entity.identifierType", "identifierType"),
+        ("entity.identifierValue", "identifierValue"),
+        ("Entity Identifier Value", "identifierValue"),
+    ],
+)
+def test_case_and_separators_do_not_matter(header: str, name: str) -> None:
+    """A header is found in the spellings that people and exports use."""
+    assert canonical_name(header) == name
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", " ", "Bill No", "bill", "numberbill", "customFields", "customFields.", "custom", "row_number", "entity"],
+)
+def test_other_columns_are_not_ours_to_use(header: str) -> None:
+    """A column that only resembles one is carried along, never guessed."""
+    assert canonical_name(header) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("customFields.card_number", "card_number"),
+        ("Custom Fields.Card Number", "Card Number"),
+        ("custom_fields.a.b", "a.b"),
+        ("CUSTOMFIELDS.cardNumber", "cardNumber"),
+        ("customFields._private", "_private"),
+        ("customFields.-x-", "-x-"),
+        ("customFields._", "_"),
+        ("customFields_card_number", "card_number"),
+        (" customFields.card ", "card"),
+        ("customFields. card", "card"),
+    ],
+)
+def test_the_name_of_a_custom_field_is_kept_exactly(header: str, name: str) -> None:
+    """What stands before the separator may be spelt freely; the field's own name is the platform's, and not touched."""
+    assert canonical_name(header) == f"customFields.{name}"
+
+
+def test_columns_are_found_in_any_order_and_others_are_carried() -> None:
+    """Each used column knows its place, and the header stays as it stood."""
+    headers = ["Store", "identifier value", "Bill Number", "redemption_id", "Store"]
+    columns = map_columns(headers, {})
+    assert columns.headers == tuple(headers)
+    assert columns.used == {"identifierValue": 1, "billNumber": 2, "redemptionId": 3}
+
+
+def test_the_used_columns_can_be_told_in_the_file_s_order() -> None:
+    """What a person is shown names their header first."""
+    columns = ColumnMap(headers=("b", "a"), used={"purpose": 1, "billId": 0})
+    assert columns.describe() == [("b", "billId"), ("a", "purpose")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["externalReferenceNumber", "purpose", "identifierValue"],
+        ["redemptionId", "billId", "identifierValue"],
+        ["redemptionId", "customFields.x", "identifierValue"],
+    ],
+)
+def test_the_least_that_a_file_needs(headers: list[str]) -> None:
+    """One identifier, one field to set and the customer are enough."""
+    assert set(map_columns(headers, {}).used) == set(headers)
+
+
+def test_everything_missing_is_said_at_once() -> None:
+    """Who has to rename three columns is told of three, with the columns that are there and the way out."""
+    said = complaint(["Store", "Bill No"])
+    for words in (
+        "redemptionId or externalReferenceNumber",
+        "billNumber, billId, purpose",
+        "identifierValue",
+        "'Bill No'",
+        "--map",
+    ):
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ("redemptionId", "redemptionId or externalReferenceNumber"),
+        ("billNumber", "anything to set"),
+        ("identifierValue", "identifierValue (the customer's"),
+    ],
+)
+def test_each_need_is_named_alone(lacking: str, words: str) -> None:
+    """A file that lacks one thing hears of that one only."""
+    said = complaint([name for name in ENOUGH if name != lacking])
+    assert f"no column for {words}" in said
+    assert "; nor for" not in said
+
+
+@pytest.mark.parametrize(("header", "name"), [("a;b;c", "semicolons"), ("a\tb", "tabs"), ("a|b", "bars")])
+def test_another_delimiter_is_noticed(header: str, name: str) -> None:
+    """One wide column with delimiters in it is a file saved with those, and the message says so."""
+    assert f"separated by {name}: save it with commas" in complaint([header])
+
+
+def test_a_repeated_column_is_refused_in_whatever_spelling() -> None:
+    """Two columns for one value would mean choosing for the person; both are named."""
+    said = complaint([*ENOUGH, "Bill Number", "bill_number", "redemption id"])
+    assert "3 columns are all billNumber: 'billNumber', 'Bill Number', 'bill_number'" in said
+    assert "2 columns are all redemptionId" in said
+
+
+def test_repeated_columns_that_are_not_used_are_no_trouble() -> None:
+    """Nobody reads them, so nobody can mistake them."""
+    assert map_columns([*ENOUGH, "Store", "Store", ""], {}).used == {name: index for index, name in enumerate(ENOUGH)}
+
+
+def test_a_map_beats_a_column_that_has_the_name_by_itself() -> None:
+    """Whoever says which column is the bill number is believed, and the other one is only carried."""
+    columns = map_columns([*ENOUGH, "Bill No"], {"Bill No": "billNumber"})
+    assert columns.used["billNumber"] == 3
+    assert 1 not in columns.used.values()
+
+
+@pytest.mark.parametrize("explicit", [{"No": "billNumber"}, {" No ": "bill_number"}, {"No": "Bill Number"}])
+def test_a_map_finds_the_header_without_its_outer_blanks(explicit: dict[str, str]) -> None:
+    """Blanks around a header do not hide it, and the target may be spelt as freely as a header."""
+    assert map_columns(["redemptionId", " No", "identifierValue"], explicit).used["billNumber"] == 1
+
+
+def test_a_map_can_name_a_custom_field() -> None:
+    """A column of any name can be a custom field."""
+    columns = map_columns(["redemptionId", "Card", "identifierValue"], {"Card": "customFields.card_number"})
+    assert columns.used["customFields.card_number"] == 1
+
+
+def test_a_map_takes_a_column_away_from_its_own_name() -> None:
+    """A column that the map uses as something else is not used under its own name too."""
+    assert map_columns(list(ENOUGH), {"billNumber": "purpose"}).used == {
+        "redemptionId": 0,
+        "purpose": 1,
+        "identifierValue": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("explicit", "words"),
+    [
+        ({"Bill No": "billNumber"}, "names the column 'Bill No', which the file does not have"),
+        ({"Store": "purpose"}, "names the column 'Store', which the file has 2 times"),
+        ({"billNumber": "bilNumber"}, "says 'billNumber' is 'bilNumber', but the columns are redemptionId,"),
+        ({"billNumber": "purpose", "redemptionId": "purpose"}, "2 columns are all purpose"),
+    ],
+)
+def test_a_map_that_makes_no_sense_is_refused(explicit: dict[str, str], words: str) -> None:
+    """A column that is not there, is there twice, or is called something unknown is never passed over."""
+    assert words in complaint([*ENOUGH, "Store", "Store"], explicit)
+
+
+def test_all_that_is_wrong_with_a_map_is_said_at_once() -> None:
+    """Two mistakes make two sentences."""
+    said = complaint([*ENOUGH], {"No": "billNumber", "billNumber": "number"})
+    assert "'No'" in said
+    assert "'number'" in said
+
+
+def test_a_report_of_ours_is_known_by_its_first_four_columns() -> None:
+    """Only all four, in their order and spelling, make a file ours."""
+    assert is_ours([*RESULT_HEAD, "billNumber"])
+    assert is_ours([*RESULT_HEAD, *ENOUGH, *RESULT_TAIL])
+    assert not is_ours(list(RESULT_HEAD[:3]))
+    assert not is_ours(["status", *RESULT_HEAD])
+    assert not is_ours([name.upper() for name in RESULT_HEAD])
+    assert not is_ours([])
+
+
+@pytest.mark.parametrize("header", sorted(OURS))
+def test_a_person_s_own_column_with_a_name_of_ours_is_carried_under_another(header: str) -> None:
+    """No report has two columns of one name because of us, and the new name is no name of ours."""
+    assert carried_name(header) == f"input.{header}"
+    assert carried_name(carried_name(header)) == carried_name(header)
+
+
+@pytest.mark.parametrize("header", ["billNumber", "Status", "", "input.status"])
+def test_every_other_column_keeps_its_name(header: str) -> None:
+    """A header of the file's own is carried as it stood."""
+    assert carried_name(header) == header
