@@ -36,9 +36,19 @@ class ColumnMap:
     used: Mapping[str, int]
     """Canonical name → index in `headers`."""
 
-    def describe(self) -> list[tuple[str, str]]:
-        """Pairs of (header in the file, canonical name), in the file's order."""
-        return [(self.headers[index], name) for name, index in sorted(self.used.items(), key=lambda item: item[1])]
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return pairs of (header in the file, canonical name), in the file's order."""
+        return [(self.headers[index], name) for name, index in sorted(self.used.items(), key=lambda entry: entry[1])]
+
+    def in_words(self) -> str:
+        """Say which columns are used as what, and which are only carried along: a person must be able to object."""
+        used = [name if header == name else f"{header.strip()} as {name}" for header, name in self.pairs()]
+        carried = [
+            header.strip() or "(no name)"
+            for index, header in enumerate(self.headers)
+            if index not in self.used.values()
+        ]
+        return f"uses {', '.join(used)}" + (f"; carries along {', '.join(carried)}" if carried else "")
 
 
 def is_ours(header: Sequence[str]) -> bool:

@@ -195,31 +195,35 @@ _NEEDS: Final = {
 }
 
 
-def closing_sentence(summary: Summary, not_done_file: str) -> str:
-    """Return verdict and next step, for a person who reads nothing else."""
-    rows, done = summary.info.rows, summary.counts[Status.SUCCESS]
-    stopped = f"Stopped early: {summary.ending.stop_reason}. " if summary.ending and summary.ending.stop_reason else ""
+def closing_sentence(summary: Summary, not_done_file: str, flags: str = "") -> str:
+    """Return verdict and next step, for a person who reads nothing else; a command to paste is a line of its own.
+
+    `flags` are the options the run was given, as typed: the next run needs them too (a map of columns, say).
+    """
+    reason = summary.ending.stop_reason if summary.ending else ""
+    stopped = f"Stopped early: {reason}. " if reason else ""
+    return f"{stopped}{_verdict(summary)}{_next_step(summary, not_done_file, flags)}"
+
+
+def _verdict(summary: Summary) -> str:
+    rows, updated, skipped = summary.info.rows, summary.counts[Status.SUCCESS], summary.counts[Status.SKIPPED]
+    had_nothing = f" {skipped:,} had nothing to send." if skipped else ""
     if not rows:
-        return f"{stopped}The file has a header and no rows: nothing was to be sent."
+        return "The file has a header and no rows: nothing was to be sent."
+    if updated == rows:
+        return "The one row was updated." if rows == 1 else f"All {rows:,} rows were updated."
+    return f"{updated:,} of {rows:,} rows were updated.{had_nothing}"
+
+
+def _next_step(summary: Summary, not_done_file: str, flags: str) -> str:
+    """Say who is needed for what and how to go on, or that nobody is needed."""
     if not summary.not_done:
-        return f"{stopped}{_all_done(done, summary.counts[Status.SKIPPED])} Nothing is left to do."
+        return " Nothing is left to do." if summary.info.rows else ""
     needs = ", ".join(
         f"{summary.counts[status]:,} {words}" for status, words in _NEEDS.items() if summary.counts[status]
     )
-    left = f"{summary.not_done:,} need{'s' * (summary.not_done == 1)} someone: {needs}."
-    return f"{stopped}{done:,} of {rows:,} updated. {left} {_next_step(summary, not_done_file)}"
-
-
-def _all_done(done: int, skipped: int) -> str:
-    if skipped:
-        return f"{done:,} of {done + skipped:,} updated, {skipped:,} had nothing to send."
-    return "The one row was updated." if done == 1 else f"All {done:,} rows were updated."
-
-
-def _next_step(summary: Summary, not_done_file: str) -> str:
-    """Say what to do: mend what needs mending, and run the rest again."""
     to_mend = summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]
-    again = f"bulkredeem run {shlex.quote(not_done_file)}"
-    if to_mend:
-        return f"Open {not_done_file}, mend the rows it names, and run it: {again}"
-    return f"Run what is left again: {again}"
+    advice = f"Open {not_done_file}, mend what it names, and run it" if to_mend else "Run what is left again"
+    again = " ".join(["bulkredeem run", *([flags] if flags else []), shlex.quote(not_done_file)])
+    verb = "needs" if summary.not_done == 1 else "need"
+    return f" {summary.not_done:,} {verb} someone: {needs}. {advice}:\n{again}"

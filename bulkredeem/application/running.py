@@ -19,7 +19,7 @@ from typing import Final, Protocol
 import orjson
 
 from bulkredeem import __version__
-from bulkredeem.application.intake import SNAPSHOT, judged_rows, take_in
+from bulkredeem.application.intake import SNAPSHOT, judged_rows, seconds_for, take_in
 from bulkredeem.application.recorder import Recorder
 from bulkredeem.client import Client, basic_authorization
 from bulkredeem.columns import ColumnMap
@@ -48,10 +48,23 @@ class Live:
     """Seconds that nothing will be sent because the platform asked for it; 0.0 usually."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A run whose file was read, before its first request."""
+
+    info: RunInfo
+    columns: ColumnMap
+    folder: Path
+    """Where its reports will lie."""
+    seconds: float | None
+    """How long it takes at the configured rate if every row is sent once; None without a limit."""
+    live: Live
+
+
 class Observer(Protocol):
     """Somebody who watches a run; called on the event loop, so it must be quick and must not raise."""
 
-    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+    def started(self, start: Start) -> None:
         """Take note that the file was read and delivery begins."""
 
     def recorded(self, outcome: Outcome) -> None:
@@ -189,8 +202,7 @@ class _Runner:
             async with self._client as client:
                 pace = Pace(Rate.parse(self._settings.rate), sleep=self._stop.sleep)
                 delivery = self._delivery(client, pace)
-                live = Live(requests=self._requests, paused_for=lambda: pace.paused_for)
-                self._observer.started(self._prepared.info, self._prepared.folder, live)
+                self._observer.started(self._start(Live(requests=self._requests, paused_for=lambda: pace.paused_for)))
                 workers = self._settings.max_workers
                 pool = Pool(delivery.deliver, self._recorder.record, stop=self._stop, max_workers=workers)
                 await pool.run(judged_rows(self._prepared.folder, self._prepared.columns, self._settings))
@@ -198,6 +210,16 @@ class _Runner:
             self._recorder.close()
             await committer
             await self._last_commit()
+
+    def _start(self, live: Live) -> Start:
+        prepared = self._prepared
+        return Start(
+            info=prepared.info,
+            columns=prepared.columns,
+            folder=prepared.folder,
+            seconds=seconds_for(prepared.info.rows, self._settings),
+            live=live,
+        )
 
     def _delivery(self, client: Client, pace: Pace) -> Delivery:
         delivery = Delivery(

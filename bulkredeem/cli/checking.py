@@ -5,21 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 
 import orjson
 from rich.console import Console
 
 from bulkredeem.application import CheckReport, check_file
-from bulkredeem.cli.ending import groups_table
+from bulkredeem.cli.ending import show_groups
+from bulkredeem.cli.progress import duration_in_words
+from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import ExitCode, InputFileError
 from bulkredeem.settings import Settings
 
 
 def check_files(files: Sequence[Path], settings: Settings) -> ExitCode:
     """Check the files one after another, show what was found, and return the highest exit code."""
-    console = Console(stderr=settings.json_summary, highlight=False, soft_wrap=True)
+    console = make_console(on_stderr=settings.json_summary)
     worst = ExitCode.DONE
     for path in files:
         try:
@@ -35,13 +36,10 @@ def check_files(files: Sequence[Path], settings: Settings) -> ExitCode:
 
 def _show(path: Path, report: CheckReport, settings: Settings, console: Console) -> None:
     if not settings.quiet:
-        used = "; ".join(f"{header} → {name}" for header, name in report.columns.describe())
-        console.print(f"{path}: columns {used}", markup=False)
-        if report.problems:
-            console.print(groups_table("Rows that cannot be sent", report.problems))
-        if report.warnings:
-            console.print(groups_table("Worth knowing", report.warnings))
-    console.print(_verdict(path, report, settings.rate), markup=False, style="bold")
+        say(console, f"{path}: {report.columns.in_words()}.")
+        show_groups(console, "Rows that cannot be sent:", report.problems)
+        show_groups(console, "Worth knowing:", report.warnings)
+    say(console, _verdict(path, report, settings.rate), style="bold")
     if settings.json_summary:
         sys.stdout.write(orjson.dumps({"path": str(path), **_as_json_object(report)}).decode() + "\n")
         sys.stdout.flush()
@@ -51,7 +49,9 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     if not report.rows:
         return f"{path} has a header and no rows: nothing would be sent."
     duration = (
-        f"about {_in_words(report.seconds)} at {rate}" if report.seconds is not None else "no limit to their rate"
+        f"about {duration_in_words(report.seconds)} at {rate}"
+        if report.seconds is not None
+        else "no limit to their rate"
     )
     requests = f"{report.sendable:,} request{'s' * (report.sendable != 1)}, {duration}"
     if report.sendable == report.rows:
@@ -60,13 +60,9 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     return f"{report.sendable:,} of {report.rows:,} rows could be sent: {requests}. {advice}"
 
 
-def _in_words(seconds: float) -> str:
-    return str(timedelta(seconds=max(1, round(seconds))))
-
-
 def _as_json_object(report: CheckReport) -> dict[str, object]:
     return {
-        "columns": dict(report.columns.describe()),
+        "columns": dict(report.columns.pairs()),
         "rows": report.rows,
         "sendable": report.sendable,
         "problems": [asdict(group) for group in report.problems],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -77,7 +78,7 @@ def run(
     """
     from bulkredeem.cli.running import run_files
 
-    raise typer.Exit(asyncio.run(run_files(files, _settings(context))))
+    raise typer.Exit(asyncio.run(run_files(files, _settings(context), flags=_as_typed(context))))
 
 
 @app.command()
@@ -133,9 +134,25 @@ def sandbox(
     )
 
 
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return the options that were given, by name with `_` for `-`."""
+    return {name: value for name, value in context.params.items() if value not in (None, ()) and name != "files"}
+
+
 def _settings(context: typer.Context) -> Settings:
     """Return the settings for the options that were given; the others come from environment, file and defaults."""
     from bulkredeem.settings import load_settings
 
-    given = {name: value for name, value in context.params.items() if value not in (None, ()) and name != "files"}
-    return load_settings(given)
+    return load_settings(_given(context))
+
+
+def _as_typed(context: typer.Context) -> str:
+    """Return the options that were given, for a command line that goes on; how it looks is left to the next one."""
+    words = []
+    for name, value in _given(context).items():
+        if name in {"json", "quiet"}:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += [flag] if each is True else [flag, shlex.quote(str(each))]
+    return " ".join(words)

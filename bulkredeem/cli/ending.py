@@ -7,43 +7,49 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkredeem.application import Run
-from bulkredeem.cli.progress import colour_of
+from bulkredeem.cli.progress import colour_of, duration_in_words
+from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Status
 from bulkredeem.report import NOT_DONE, RESULTS
 from bulkredeem.summary import ErrorGroup, closing_sentence
 
 
-def show_ending(console: Console, run: Run, *, quiet: bool) -> None:
-    """Show counts, top errors and the closing sentence; only the sentence when quiet."""
-    summary = run.summary
+def show_ending(console: Console, run: Run, *, quiet: bool, flags: str) -> None:
+    """Show counts, top errors and the closing sentence; only the sentence when quiet.
+
+    `flags` is what the command was given beside its files: it is needed again by whoever runs the rest.
+    """
     if not quiet:
-        console.print(_counts(run))
-        if summary.top_errors:
-            console.print(groups_table("What went wrong most", summary.top_errors))
-        console.print(f"Every row: {run.folder / RESULTS}", markup=False)
-    console.print(closing_sentence(summary, str(run.folder / NOT_DONE)), markup=False, style="bold")
+        _show_counts(console, run)
+        show_groups(console, "What went wrong most:", run.summary.top_errors)
+        say_whole(console, f"Every row: {run.folder / RESULTS}")
+    sentence, *command = closing_sentence(run.summary, str(run.folder / NOT_DONE), flags).splitlines()
+    say(console, sentence, style="bold")
+    for line in command:
+        say_whole(console, line, style="bold")
 
 
-def groups_table(title: str, groups: tuple[ErrorGroup, ...]) -> Table:
-    """Return groups of rows with the same problem as a table."""
-    table = Table(
-        "rows", "code", "what", "for example rows", title=title, title_justify="left", box=None, pad_edge=False
-    )
-    table.columns[0].justify = "right"
+def show_groups(console: Console, title: str, groups: tuple[ErrorGroup, ...]) -> None:
+    """Show groups of rows with the same problem under a title, the largest first; nothing for no groups."""
+    if not groups:
+        return
+    say(console, title, style="bold")
+    width = len(f"{groups[0].count:,}")
     for group in groups:
-        rows = ", ".join(map(str, group.example_rows))
-        table.add_row(f"{group.count:,}", Text(group.code), Text(group.message), rows)
-    return table
+        rows = ", ".join(map(str, group.example_rows)) + (", …" if group.count > len(group.example_rows) else "")
+        head = f"{group.code}, " if group.code else ""
+        say(console, f"{group.count:>{width},} × {head}{'row' if group.count == 1 else 'rows'} {rows}")  # noqa: RUF001
+        say(console, group.message, indent=width + 3)
 
 
-def _counts(run: Run) -> Table:
+def _show_counts(console: Console, run: Run) -> None:
     summary, ending = run.summary, run.summary.ending
     seconds = ending.finished_at - summary.info.started_at if ending else 0.0
     requests = ending.requests if ending else 0
-    title = f"{summary.info.rows:,} rows, {requests:,} requests, {seconds:,.1f} s"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    say(console, f"{summary.info.rows:,} rows, {requests:,} requests, {duration_in_words(seconds)}")
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     for status in Status:
         if summary.counts[status]:
             table.add_row(f"{summary.counts[status]:,}", Text(status, style=colour_of(status)))
-    return table
+    console.print(table)

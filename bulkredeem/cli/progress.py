@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
+from datetime import timedelta
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -13,14 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.text import Text
 
-from bulkredeem.application import Live, Observer
+from bulkredeem.application import Live, Observer, Start
+from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Outcome, Status
-from bulkredeem.summary import RunInfo
 
 PLAIN_INTERVAL: Final = 30.0
 """Seconds between two plain lines."""
 WORTH_MENTIONING: Final = 1.0
 """Seconds of a pause that are worth a word."""
+SECONDS_OF_A_MINUTE: Final = 60
 _COLOURS: Final = {
     Status.SUCCESS: "green",
     Status.SKIPPED: "dim",
@@ -65,7 +66,7 @@ class Silent:
     ) -> None:
         pass
 
-    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+    def started(self, start: Start) -> None:
         """Show nothing."""
 
     def recorded(self, outcome: Outcome) -> None:
@@ -86,10 +87,10 @@ class PlainLines(Silent):
         self._rows = 0
         self._last_line = clock()
 
-    def started(self, info: RunInfo, folder: Path, live: Live) -> None:  # noqa: ARG002  lines come with outcomes
+    def started(self, start: Start) -> None:
         """Say what is about to happen, and where it will be reported."""
-        self._rows = info.rows
-        self._console.print(f"{info.path}: {info.rows:,} rows. Reports: {folder}", markup=False)
+        self._rows = start.info.rows
+        _announce(self._console, start)
 
     def recorded(self, outcome: Outcome) -> None:
         """Count, and say how far it is if the last line is old enough."""
@@ -98,7 +99,7 @@ class PlainLines(Silent):
         if now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
             done = sum(self._counts.values())
-            self._console.print(f"{done:,} of {self._rows:,} rows: {_in_words(self._counts)}", markup=False)
+            say(self._console, f"{done:,} of {self._rows:,} rows: {_in_words(self._counts)}")
 
 
 class LiveLine(Silent):
@@ -130,11 +131,11 @@ class LiveLine(Silent):
     ) -> None:
         self._progress.stop()
 
-    def started(self, info: RunInfo, folder: Path, live: Live) -> None:
+    def started(self, start: Start) -> None:
         """Say what is about to happen, and begin the line."""
-        self._console.print(f"{info.path}: {info.rows:,} rows. Reports: {folder}", markup=False)
-        self._pause.live = live
-        self._task = self._progress.add_task("", total=info.rows, counts="")
+        _announce(self._console, start)
+        self._pause.live = start.live
+        self._task = self._progress.add_task("", total=start.info.rows, counts="")
 
     def recorded(self, outcome: Outcome) -> None:
         """Move the line on."""
@@ -167,6 +168,17 @@ class _PauseColumn(ProgressColumn):
         if seconds < WORTH_MENTIONING:
             return Text("")
         return Text(f"the platform asks to wait: {seconds:.0f} s", style="yellow")
+
+
+def duration_in_words(seconds: float) -> str:
+    """Write a duration: seconds while they are few, else hours, minutes and seconds."""
+    return f"{seconds:.1f} s" if seconds < SECONDS_OF_A_MINUTE else str(timedelta(seconds=round(seconds)))
+
+
+def _announce(console: Console, start: Start) -> None:
+    lasting = f", about {duration_in_words(start.seconds)}" if start.seconds else ""
+    say(console, f"{start.info.path}: {start.info.rows:,} rows{lasting}; {start.columns.in_words()}.")
+    say_whole(console, f"Reports: {start.folder}")
 
 
 def _in_words(counts: dict[Status, int], *, coloured: bool = False) -> str:

@@ -1,0 +1,25 @@
+"""Where words go: folded between words on a terminal, whole lines where a program, a file or a mail reads them."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+
+def make_console(*, on_stderr: bool) -> Console:
+    """Return the console of a command; on standard error when standard output belongs to JSON."""
+    return Console(stderr=on_stderr, highlight=False)
+
+
+def say(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
+    """Print text as it is, without reading markup into it; folded lines keep the indent."""
+    if console.is_terminal:
+        console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+    else:
+        say_whole(console, " " * indent + text)
+
+
+def say_whole(console: Console, text: str, *, style: str = "") -> None:
+    """Print a line without folding it, so that it can be copied from a terminal in one piece."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
