@@ -20,7 +20,7 @@ RESULT_TAIL = ("warnings", "http_status", "attempts", "request_id", "finished_at
 OURS = frozenset(RESULT_HEAD + RESULT_TAIL)
 
 _SEPARATORS = re.compile(r"[\s_.\-]+")
-_CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields?(?:[\s_\-]*\.|[\s_\-])\s*(?P<name>\S|\S.*\S)", re.IGNORECASE)
+_CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields(?:[\s_\-]*\.|[\s_\-])\s*(?P<name>\S|\S.*\S)", re.IGNORECASE)
 """One separator, and then the name exactly: `customFields._x` is the custom field `_x`."""
 _IDENTIFIERS = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER)
 _FIELDS = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)

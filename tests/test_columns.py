@@ -92,10 +92,12 @@ def test_columns_are_found_in_any_order_and_others_are_carried() -> None:
     assert columns.used == {"identifierValue": 1, "billNumber": 2, "redemptionId": 3}
 
 
-def test_the_used_columns_can_be_told_in_the_file_s_order() -> None:
-    """What a person is shown names their header first."""
-    columns = ColumnMap(headers=("b", "a"), used={"purpose": 1, "billId": 0})
-    assert columns.describe() == [("b", "billId"), ("a", "purpose")]
+def test_a_person_is_told_which_column_is_used_as_what() -> None:
+    """In the file's order, with the file's own headers, and with those that are only carried along."""
+    columns = ColumnMap(headers=("b", " ", "purpose", " Store "), used={"purpose": 2, "billId": 0})
+    assert columns.pairs() == [("b", "billId"), ("purpose", "purpose")]
+    assert columns.in_words() == "uses b as billId, purpose; carries along (no name), Store"
+    assert ColumnMap(headers=("billId",), used={"billId": 0}).in_words() == "uses billId"
 
 
 @pytest.mark.parametrize(

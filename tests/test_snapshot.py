@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkredeem.model import Problem
-from bulkredeem.snapshot import LEADING, Record, SnapshotWriter, read_headers, read_records
+from bulkredeem.snapshot import LEADING, Record, SnapshotWriter, has_byte_order_mark, read_headers, read_records
 
 CELL = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30) | st.text(
     alphabet="\r\n\",' ;\t\ufeff\u2028", max_size=8
@@ -27,23 +27,24 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return draw(line), draw(st.lists(line, max_size=5))
 
 
-def write(path: Path, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def write(path: Path, headers: Sequence[str], rows: Sequence[Sequence[str]], *, marked: bool = False) -> None:
     """Write a snapshot whose rows are numbered from 2."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = SnapshotWriter(file, headers)
+        writer = SnapshotWriter(file, headers, byte_order_mark=marked)
         for row_number, cells in enumerate(rows, start=2):
             writer.add(row_number, cells)
 
 
-@given(tables())
-@example((["a"], [[""], ["\r"], ["\n"], ["\r\n"], ['"'], ["\ufeff"]]))
-@example((["\ufeffa", "a\nb"], [["x", ""], ["", "y"]]))
-def test_every_cell_comes_back_exactly(table: tuple[list[str], list[list[str]]]) -> None:
-    """Line ends, quotes, commas and empty cells survive the file, in headers and in rows."""
+@given(table=tables(), marked=st.booleans())
+@example(table=(["a"], [[""], ["\r"], ["\n"], ["\r\n"], ['"'], ["\ufeff"]]), marked=False)
+@example(table=(["\ufeffa", "a\nb"], [["x", ""], ["", "y"]]), marked=True)
+def test_every_cell_comes_back_exactly(table: tuple[list[str], list[list[str]]], marked: bool) -> None:  # noqa: FBT001  drawn
+    """Line ends, quotes, commas, empty cells and the input's byte order mark survive the file."""
     headers, rows = table
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "snapshot.csv"
-        write(path, headers, rows)
+        write(path, headers, rows, marked=marked)
+        assert has_byte_order_mark(path) is marked
         assert read_headers(path) == tuple(headers)
         assert list(read_records(path)) == [
             Record(row_number=number, cells=tuple(cells)) for number, cells in enumerate(rows, start=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 import pytest
 from hypothesis import assume, example, given
@@ -24,10 +23,14 @@ TRUSTING = Rules(trust_ids=True)
 INDIA = Rules(default_country_code="91")
 
 
-def row(without: str = "", custom: Mapping[str, str] | None = None, **cells: str) -> Row:
-    """Build a row that can be sent, but for the cells given here and the column left out."""
-    values = SENDABLE | cells | {f"customFields.{name}": value for name, value in (custom or {}).items()}
-    return Row(row_number=2, values={name: value for name, value in values.items() if name != without})
+def row(**cells: str) -> Row:
+    """Build a row that can be sent, but for the cells given here."""
+    return Row(row_number=2, values=SENDABLE | cells)
+
+
+def without(column: str, whole: Row) -> Row:
+    """Return the row of a file that has no such column."""
+    return Row(row_number=2, values={name: value for name, value in whole.values.items() if name != column})
 
 
 def correction_of(wanted: Row, rules: Rules = PLAIN) -> Correction:
@@ -46,7 +49,9 @@ def problems_of(broken: Row, rules: Rules = PLAIN) -> list[tuple[str, str]]:
 
 def test_a_good_row_is_sent_as_it_stands() -> None:
     """Every cell arrives in its place, exact to the last character, without a warning."""
-    wanted = row(billId="1234567890123456789", purpose="Café, “late”", custom={"card_number": "000123", "x": ""})
+    wanted = row(
+        billId="1234567890123456789", purpose="Café, “late”", **{"customFields.a b": "000123", "customFields.x": ""}
+    )
     assert correction_of(wanted) == Correction(
         row_number=2,
         redemption_id="8878ru",
@@ -56,7 +61,7 @@ def test_a_good_row_is_sent_as_it_stands() -> None:
         bill_number="INV-1",
         bill_id=1234567890123456789,
         purpose="Café, “late”",
-        custom_fields={"card_number": "000123"},
+        custom_fields={"a b": "000123"},
     )
 
 
@@ -104,15 +109,13 @@ def test_a_setting_decides_between_two_identifiers(choice: IdentifierChoice, sen
 @pytest.mark.parametrize("cells", [{}, {"purpose": ""}, {"billId": " ", "purpose": "\t"}])
 def test_a_row_that_sets_nothing_is_refused(cells: dict[str, str]) -> None:
     """An empty cell leaves a field alone, so nothing but empty cells is the platform's 748."""
-    assert problems_of(row(without="billNumber", **cells)) == [("748", "billNumber")]
+    assert problems_of(without("billNumber", row(**cells))) == [("748", "billNumber")]
 
 
-@pytest.mark.parametrize("cells", [{"billNumber": "1"}, {"billId": "1"}, {"purpose": "x"}, {"custom": {"x": "y"}}])
-def test_one_field_to_set_is_enough(cells: dict[str, str]) -> None:
+@pytest.mark.parametrize("column", ["billNumber", "billId", "purpose", "customFields.x"])
+def test_one_field_to_set_is_enough(column: str) -> None:
     """Any of the four kinds of field makes a request worth sending."""
-    custom = {"x": "y"} if "custom" in cells else None
-    cells = {name: value for name, value in cells.items() if name != "custom"}
-    correction_of(row(custom=custom, **({"billNumber": ""} | cells)))
+    correction_of(row(**{"billNumber": "", column: "1"}))
 
 
 def test_a_bill_id_that_is_wrong_is_not_called_missing() -> None:
@@ -138,7 +141,7 @@ def test_a_file_without_entity_columns_gets_the_defaults() -> None:
 
 def test_a_customer_cannot_come_from_a_default() -> None:
     """A row without an identifier value is incomplete."""
-    assert problems_of(row(without="identifierValue")) == [("1219", "identifierValue")]
+    assert problems_of(without("identifierValue", row())) == [("1219", "identifierValue")]
 
 
 @pytest.mark.parametrize("column", ["entityType", "identifierType"])
@@ -327,6 +330,12 @@ def test_outer_blanks_are_trimmed_with_a_warning(column: str, value: str, blank:
     assert (padded.purpose, padded.custom_fields) == (plain.purpose, plain.custom_fields)
 
 
+def test_a_cell_of_blanks_is_an_empty_cell() -> None:
+    """It leaves its field alone, and is nothing to warn of."""
+    correction = correction_of(row(purpose=" \t", **{"customFields.x": "\u00a0"}))
+    assert (correction.purpose, correction.custom_fields, correction.warnings) == ("", {}, ())
+
+
 @pytest.mark.parametrize(
     ("written", "sent"),
     [
@@ -466,9 +475,9 @@ CELL = (
     | st.text(alphabet="0123456789.,+-Ee ()/\n\x07\u200b", max_size=24)
     | st.sampled_from(["", " ", "mobile", "email", "CUSTOMER", "8878ru", "1", "x" * 256])
 )
-ROWS = st.builds(
-    lambda values: Row(row_number=2, values=values),
-    st.dictionaries(st.sampled_from([*map(str, Column), "customFields.x"]), CELL),
+CELLS = st.dictionaries(st.sampled_from([*map(str, Column), "customFields.x"]), CELL)
+ROWS = st.builds(lambda values: Row(row_number=2, values=values), CELLS) | st.builds(
+    lambda values: row(**dict(list(values.items())[:2])), CELLS
 )
 RULES = st.builds(
     Rules,
@@ -505,8 +514,8 @@ def test_every_row_is_a_correction_or_invalid(given_row: Row, rules: Rules) -> N
 def test_no_character_is_made_up(given_row: Row, rules: Rules) -> None:
     """What is sent stood in the file: a part of its cell, but for a mobile number's missing decoration."""
     result = validate(given_row, rules)
-    assume(isinstance(result, Correction))
-    assert isinstance(result, Correction)
+    if isinstance(result, Invalid):
+        return
     assert result.redemption_id in given_row.values.get("redemptionId", "")
     assert result.external_reference_number in given_row.values.get("externalReferenceNumber", "")
     assert result.bill_number in given_row.values.get("billNumber", "")

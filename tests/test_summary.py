@@ -1,0 +1,280 @@
+"""The summary: counts that add up, the errors seen most, and one sentence a person can act upon."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkredeem import summary as summary_module
+from bulkredeem.errors import ExitCode
+from bulkredeem.model import DONE, Outcome, Status
+from bulkredeem.summary import (
+    EXAMPLE_ROWS,
+    OTHER_MESSAGES,
+    TOP_ERRORS,
+    Ending,
+    ErrorGroup,
+    RunInfo,
+    RunState,
+    Summary,
+    Tally,
+    closing_sentence,
+    exit_code_of,
+    iso_utc,
+)
+
+RECORDED = [status for status in Status if status is not Status.PENDING]
+FILE = "reports/latest/not_done.csv"
+CTRL_C = "somebody pressed Ctrl-C"
+FINISHED = Ending(state=RunState.FINISHED, finished_at=1721991149.5, requests=12, exit_code=1)
+STOPPED = Ending(state=RunState.STOPPED, finished_at=1721991149.5, requests=12, exit_code=3, stop_reason=CTRL_C)
+
+
+def info(rows: int) -> RunInfo:
+    """Describe a run over a file of so many rows."""
+    return RunInfo(run_id="r-1", path="in/a.csv", sha256="ab" * 32, rows=rows, started_at=1721991144.0)
+
+
+def outcome(row_number: int, status: Status, code: str = "", reason: str = "") -> Outcome:
+    """Build a verdict."""
+    return Outcome(row_number=row_number, status=status, error_code=code, error_message=f"full {reason}", reason=reason)
+
+
+def summary(ending: Ending | None = FINISHED, rows: int | None = None, /, **counts: int) -> Summary:
+    """Summarise a run with so many outcomes of each status."""
+    tally = Tally()
+    for name, count in counts.items():
+        for _ in range(count):
+            tally.add(outcome(tally.recorded + 2, Status(name), "750", "no"))
+    return tally.summary(info(tally.recorded if rows is None else rows), ending)
+
+
+OUTCOMES = st.lists(
+    st.builds(
+        outcome,
+        st.integers(2, 10**6),
+        st.sampled_from(RECORDED),
+        st.sampled_from(["750", "748", "TIMEOUT"]),
+        st.sampled_from(["a", "b", "c", "d", "e", "f"]),
+    ),
+    max_size=80,
+)
+
+
+@given(OUTCOMES, st.integers(0, 50))
+def test_the_counts_add_up_to_the_rows_of_the_file(outcomes: list[Outcome], unrecorded: int) -> None:
+    """Every row is in exactly one of the seven counts, those without an outcome in `pending`."""
+    tally = Tally()
+    for verdict in outcomes:
+        tally.add(verdict)
+    counts = tally.summary(info(len(outcomes) + unrecorded)).counts
+    assert set(counts) == set(Status)
+    assert sum(counts.values()) == len(outcomes) + unrecorded
+    assert counts[Status.PENDING] == unrecorded
+    assert all(counts[status] == sum(verdict.status is status for verdict in outcomes) for status in RECORDED)
+
+
+@given(OUTCOMES)
+def test_groups_count_each_row_that_is_not_done_once(outcomes: list[Outcome]) -> None:
+    """The largest groups come first and are as large as they say; their examples are rows of theirs, in order."""
+    tally = Tally()
+    for verdict in outcomes:
+        tally.add(verdict)
+    rows = [(verdict.error_code, verdict.reason) for verdict in outcomes if verdict.status not in DONE]
+    groups = tally.top_errors()
+    expected = Counter(rows)
+    assert [group.count for group in groups] == sorted(expected.values(), reverse=True)[:TOP_ERRORS]
+    for group in groups:
+        of_group = [
+            verdict.row_number
+            for verdict in outcomes
+            if verdict.status not in DONE and (verdict.error_code, verdict.reason) == (group.code, group.message)
+        ]
+        assert group.count == len(of_group)
+        assert group.example_rows == tuple(sorted(of_group[:EXAMPLE_ROWS]))
+
+
+def test_among_groups_of_one_size_the_first_met_comes_first() -> None:
+    """Two reports of one run name them in the same order."""
+    tally = Tally()
+    for number, code in enumerate(["b", "a", "c", "a", "b", "c", "z"], start=2):
+        tally.add(outcome(number, Status.REFUSED, code))
+    assert [group.code for group in tally.top_errors()] == ["b", "a", "c", "z"]
+
+
+def test_one_code_with_two_messages_is_two_groups() -> None:
+    """750 says why in its message, and each reason is mended differently."""
+    tally = Tally()
+    tally.add(outcome(2, Status.REFUSED, "750", "reversed"))
+    tally.add(outcome(3, Status.REFUSED, "750", "expired"))
+    assert len(tally.top_errors()) == 2
+
+
+def test_a_group_is_named_by_the_masked_message() -> None:
+    """What goes into a summary may travel, so it is the reason and not the platform's own words."""
+    tally = Tally()
+    tally.add(Outcome(row_number=2, status=Status.REFUSED, error_code="8015", error_message="919777000001", reason="x"))
+    assert tally.top_errors() == (ErrorGroup(code="8015", message="x", count=1, example_rows=(2,)),)
+
+
+def test_memory_is_bounded_and_no_row_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound, further messages of a code are counted as one group."""
+    monkeypatch.setattr(summary_module, "MOST_GROUPS", 3)
+    tally = Tally()
+    for number in range(2, 102):
+        tally.add(outcome(number, Status.REFUSED, "750", f"reason {number}"))
+    tally.add(outcome(102, Status.REFUSED, "750", "reason 2"))
+    groups = tally.top_errors()
+    assert [(group.message, group.count) for group in groups] == [
+        (OTHER_MESSAGES, 97),
+        ("reason 2", 2),
+        ("reason 3", 1),
+        ("reason 4", 1),
+    ]
+    assert groups[0].example_rows == (5, 6, 7, 8, 9)
+
+
+def test_summary_json_has_the_promised_keys() -> None:
+    """Machines read these names, so each change of one is a breach."""
+    content = summary(success=1, refused=1).as_json_object()
+    assert list(content) == [
+        "run_id",
+        "state",
+        "stop_reason",
+        "input",
+        "counts",
+        "requests",
+        "started_at",
+        "finished_at",
+        "duration_seconds",
+        "top_errors",
+        "exit_code",
+    ]
+    assert list(content["input"]) == ["path", "sha256", "rows"]
+    assert list(content["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
+    assert list(content["top_errors"][0]) == ["code", "message", "count", "example_rows"]
+
+
+def test_summary_json_of_a_run_that_ended() -> None:
+    """Every value of it, as a machine reads it."""
+    content = json.loads(json.dumps(summary(STOPPED, 4, success=2, refused=1).as_json_object()))
+    assert content == {
+        "run_id": "r-1",
+        "state": "stopped",
+        "stop_reason": "somebody pressed Ctrl-C",
+        "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4},
+        "counts": {"success": 2, "skipped": 0, "invalid": 0, "refused": 1, "failed": 0, "in_doubt": 0, "pending": 1},
+        "requests": 12,
+        "started_at": "2024-07-26T10:52:24.000Z",
+        "finished_at": "2024-07-26T10:52:29.500Z",
+        "duration_seconds": 5.5,
+        "top_errors": [{"code": "750", "message": "no", "count": 1, "example_rows": [4]}],
+        "exit_code": 3,
+    }
+
+
+def test_summary_json_of_a_run_under_way() -> None:
+    """What is not known yet is null, and all rows are pending."""
+    content = json.loads(json.dumps(summary(None, 9).as_json_object()))
+    assert content["state"] == "running"
+    assert content["counts"]["pending"] == 9
+    assert [content[key] for key in ("stop_reason", "finished_at", "duration_seconds", "exit_code")] == [None] * 4
+
+
+def test_a_finished_run_has_no_reason_to_have_stopped() -> None:
+    """The key is there and says null."""
+    assert summary(success=1).as_json_object()["stop_reason"] is None
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_exit_code_is_0_when_every_row_is_done(status: Status) -> None:
+    """One row of any other status makes it 1."""
+    counts = dict.fromkeys(Status, 0) | {Status.SUCCESS: 5, status: 1}
+    assert exit_code_of(counts) == (ExitCode.DONE if status in DONE else ExitCode.NOT_ALL_DONE)
+
+
+def test_a_file_without_rows_is_done() -> None:
+    """Nothing to do is not a failure."""
+    assert exit_code_of(dict.fromkeys(Status, 0)) is ExitCode.DONE
+
+
+MEND = f"Open {FILE}, mend what it names, and run it:\nbulkredeem run {FILE}"
+AGAIN = f"Run what is left again:\nbulkredeem run {FILE}"
+FAILED = "1 failed and surely not applied"
+IN_DOUBT = "2 in doubt (sent, no trustworthy answer)"
+UPDATED = "rows were updated."
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (summary(success=9000), "All 9,000 rows were updated. Nothing is left to do."),
+        (summary(success=1), "The one row was updated. Nothing is left to do."),
+        (summary(), "The file has a header and no rows: nothing was to be sent."),
+        (summary(success=8, skipped=2), f"8 of 10 {UPDATED} 2 had nothing to send. Nothing is left to do."),
+        (summary(success=1, skipped=3), f"1 of 4 {UPDATED} 3 had nothing to send. Nothing is left to do."),
+        (summary(skipped=3), f"0 of 3 {UPDATED} 3 had nothing to send. Nothing is left to do."),
+        (summary(refused=1), f"0 of 1 {UPDATED} 1 needs someone: 1 refused by the platform. {MEND}"),
+        (
+            summary(success=8550, refused=400, invalid=50),
+            f"8,550 of 9,000 {UPDATED} 450 need someone: 400 refused by the platform, 50 invalid in the file. {MEND}",
+        ),
+        (
+            summary(success=1, skipped=5, failed=1, in_doubt=2),
+            f"1 of 9 {UPDATED} 5 had nothing to send. 3 need someone: {FAILED}, {IN_DOUBT}. {AGAIN}",
+        ),
+        (
+            summary(STOPPED, 4, success=2),
+            f"Stopped early: {CTRL_C}. 2 of 4 {UPDATED} 2 need someone: 2 pending (no outcome yet). {AGAIN}",
+        ),
+        (
+            summary(STOPPED, 1),
+            f"Stopped early: {CTRL_C}. 0 of 1 {UPDATED} 1 needs someone: 1 pending (no outcome yet). {AGAIN}",
+        ),
+        (summary(STOPPED, success=2), f"Stopped early: {CTRL_C}. All 2 {UPDATED} Nothing is left to do."),
+        (summary(None, success=2), f"All 2 {UPDATED} Nothing is left to do."),
+    ],
+)
+def test_the_closing_sentence_is_verdict_and_next_step(result: Summary, sentence: str) -> None:
+    """A person who reads nothing else knows how it went and what to do."""
+    assert closing_sentence(result, FILE) == sentence
+
+
+@given(st.fixed_dictionaries({str(status): st.integers(0, 3) for status in RECORDED}), st.integers(0, 3))
+def test_the_closing_sentence_agrees_with_the_counts(counts: dict[str, int], pending: int) -> None:
+    """Nothing is called done while a row needs someone, and nobody is sent to a file with nothing in it."""
+    result = summary(FINISHED, sum(counts.values()) + pending, **counts)
+    sentence = closing_sentence(result, FILE)
+    if result.info.rows:
+        assert ("Nothing is left to do" in sentence) is (result.not_done == 0)
+    assert (FILE in sentence) is (result.not_done > 0)
+    assert ("mend" in sentence) is (counts["refused"] + counts["invalid"] > 0)
+
+
+def test_the_command_can_be_pasted_whatever_the_folder_is_called() -> None:
+    """A blank in a path does not make two files of it, and the flags of this run go into the next one."""
+    sentence = closing_sentence(summary(failed=1), "my reports/not_done.csv", "--map 'Bill No=billNumber'")
+    command = sentence.splitlines()[-1]
+    assert shlex.split(command) == ["bulkredeem", "run", "--map", "Bill No=billNumber", "my reports/not_done.csv"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1721991144.0, "2024-07-26T10:52:24.000Z"),
+        (1721991144.25, "2024-07-26T10:52:24.250Z"),
+        (1709210096.0, "2024-02-29T12:34:56.000Z"),
+    ],
+)
+def test_moments_are_written_in_utc_whatever_the_clock_on_the_wall(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, text: str
+) -> None:
+    """ISO 8601 to the millisecond, with `Z`."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    assert iso_utc(seconds) == text
