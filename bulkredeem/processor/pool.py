@@ -53,8 +53,10 @@ class Pool:
     async def _work(self, lanes: Lanes, *, until_first_request: bool = False) -> None:
         """Take and do jobs until there are none, a stop was asked for or, if so wanted, one request was made."""
         try:
-            while not self._stop.requested and not lanes.finished:
+            while not self._stop.requested:
                 job = lanes.take()
+                if job is None and lanes.finished:
+                    return
                 if job is None:
                     await self._release()
                 elif isinstance(job, Invalid):
