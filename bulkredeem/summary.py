@@ -195,6 +195,11 @@ _NEEDS: Final = {
 }
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 row`, `9,000 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def closing_sentence(summary: Summary, not_done_file: str, flags: str = "") -> str:
     """Return verdict and next step, for a person who reads nothing else; a command to paste is a line of its own.
 

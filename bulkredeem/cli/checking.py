@@ -16,6 +16,7 @@ from bulkredeem.cli.progress import duration_in_words
 from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import ExitCode, InputFileError
 from bulkredeem.settings import Settings
+from bulkredeem.summary import counted
 
 
 def check_files(files: Sequence[Path], settings: Settings) -> ExitCode:
@@ -53,7 +54,7 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
         if report.seconds is not None
         else "no limit to their rate"
     )
-    requests = f"{report.sendable:,} request{'s' * (report.sendable != 1)}, {duration}"
+    requests = f"{counted(report.sendable, 'request')}, {duration}"
     if report.sendable == report.rows:
         return f"All {report.rows:,} rows could be sent: {requests}."
     advice = "Mend the others first, or run the file and mend its not_done.csv."

@@ -11,7 +11,7 @@ from bulkredeem.cli.progress import colour_of, duration_in_words
 from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Status
 from bulkredeem.report import NOT_DONE, RESULTS
-from bulkredeem.summary import ErrorGroup, closing_sentence
+from bulkredeem.summary import ErrorGroup, closing_sentence, counted
 
 
 def show_ending(console: Console, run: Run, *, quiet: bool, flags: str) -> None:
@@ -46,7 +46,8 @@ def _show_counts(console: Console, run: Run) -> None:
     summary, ending = run.summary, run.summary.ending
     seconds = ending.finished_at - summary.info.started_at if ending else 0.0
     requests = ending.requests if ending else 0
-    say(console, f"{summary.info.rows:,} rows, {requests:,} requests, {duration_in_words(seconds)}")
+    facts = [counted(summary.info.rows, "row"), counted(requests, "request"), duration_in_words(seconds)]
+    say(console, ", ".join(facts))
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     for status in Status:

@@ -13,7 +13,7 @@ import typer
 from bulkredeem.model import IdentifierChoice
 
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE...", help="CSV files with corrections, done in the order given.")
+    list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, done in the order given.")
 ]
 BaseUrl = Annotated[
     str | None,

@@ -16,6 +16,7 @@ from rich.text import Text
 from bulkredeem.application import Live, Observer, Start
 from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Outcome, Status
+from bulkredeem.summary import counted
 
 PLAIN_INTERVAL: Final = 30.0
 """Seconds between two plain lines."""
@@ -177,7 +178,7 @@ def duration_in_words(seconds: float) -> str:
 
 def _announce(console: Console, start: Start) -> None:
     lasting = f", about {duration_in_words(start.seconds)}" if start.seconds else ""
-    say(console, f"{start.info.path}: {start.info.rows:,} rows{lasting}; {start.columns.in_words()}.")
+    say(console, f"{start.info.path}: {counted(start.info.rows, 'row')}{lasting}; {start.columns.in_words()}.")
     say_whole(console, f"Reports: {start.folder}")
 
 
