@@ -23,6 +23,8 @@ from bulkredeem.model import Answer, Correction, Reply, Trouble
 UPDATE_PATH: Final = "/v2/points/updateRedemption"
 MAX_REPLY: Final = 1_000_000
 """Bytes of a reply, unpacked, that are read. The documented replies have less than 2,000."""
+MAX_REQUEST_ID: Final = 100
+"""Characters of the platform's name for a request that are kept. The documented ones have 36."""
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds that a `Retry-After` is believed at most: a day. Longer ones are a mistake of somebody's."""
 CONNECTING_SHARE: Final = 1 / 3
@@ -32,6 +34,8 @@ _READ_AT_ONCE: Final = 65_536
 
 _NOT_CONNECTED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (aiohttp.ClientConnectorDNSError, "NAME_NOT_RESOLVED", "the platform's host name could not be resolved"),
+    (aiohttp.InvalidURL, "NAME_NOT_RESOLVED", "the platform's address is none"),
+    (UnicodeError, "NAME_NOT_RESOLVED", "the platform's host name is none: a part of it is empty or too long"),
     (aiohttp.ClientConnectorCertificateError, "TLS_FAILED", "the platform's certificate could not be verified"),
     (aiohttp.ClientSSLError, "TLS_FAILED", "no secure connection to the platform could be made"),
     (aiohttp.ClientConnectorError, "CONNECTION_FAILED", "no connection to the platform could be made"),
@@ -122,7 +126,7 @@ class Client:
             return _trouble(exc) or Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True)
         except aiohttp.ClientResponseError:
             return Trouble(code="UNREADABLE_REPLY", message="the answer was not HTTP", may_be_applied=True)
-        except aiohttp.ClientError as exc:
+        except (aiohttp.ClientError, OSError, UnicodeError) as exc:
             lost = Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
             return _trouble(exc) or lost
 
@@ -133,7 +137,7 @@ class Client:
             body=body,
             unreadable=unreadable,
             retry_after=retry_after_seconds(response.headers.get("Retry-After", ""), now=self._wall_clock()),
-            request_id=next((response.headers[name] for name in _REQUEST_ID_HEADERS if name in response.headers), ""),
+            request_id=_request_id(response.headers),
         )
 
 
@@ -151,6 +155,12 @@ def retry_after_seconds(header: str, *, now: float) -> float | None:
     except (ValueError, OverflowError):
         return None
     return min(max(0.0, when - now), MAX_RETRY_AFTER)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """Return the platform's name for the request as text that any journal can hold: a header may be any bytes."""
+    named = next((value for name in _REQUEST_ID_HEADERS if (value := headers.get(name))), "")
+    return "".join(filter(str.isprintable, named))[:MAX_REQUEST_ID]
 
 
 def _trouble(error: Exception) -> Trouble | None:
@@ -176,7 +186,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> tuple[Mapping[str, Any
     except TimeoutError:
         raise
     except aiohttp.ClientError:
-        return None, "was cut short"
+        return None, "was cut short or damaged"
     return _parse(bytes(content))
 
 

@@ -31,6 +31,8 @@ THROTTLE_LEAST: Final = 0.05
 """Seconds that the key pauses even when the platform says 0; doubled each time, so that nobody hammers it."""
 THROTTLE_MOST: Final = 60.0
 """Seconds that the key pauses at most without being asked for more."""
+_MOST_DOUBLINGS: Final = 11
+"""From `THROTTLE_LEAST` these lead past `THROTTLE_MOST`; a row throttled all weekend must not overflow."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class Delivery:
         if verdict.throttled:
             tries.throttled += 1
             asked = THROTTLE_FIRST if reply.retry_after is None else THROTTLE_LEAST
-            own = min(THROTTLE_MOST, asked * 2 ** (tries.throttled - 1))
+            own = min(THROTTLE_MOST, asked * 2 ** min(tries.throttled - 1, _MOST_DOUBLINGS))
             self._pace.pause(max(own, reply.retry_after or 0.0))
         elif reply.retry_after and verdict.repeat:
             self._pace.pause(reply.retry_after)

@@ -21,7 +21,7 @@ from typing import BinaryIO, Final, TextIO
 import pandas as pd
 
 from bulkredeem.columns import OURS, ColumnMap, is_ours, map_columns
-from bulkredeem.errors import InputFileError
+from bulkredeem.errors import InputFileError, JournalError, ReportsFolderError
 from bulkredeem.formulas import unescape
 from bulkredeem.model import Problem, Row
 from bulkredeem.snapshot import LEADING, SnapshotWriter
@@ -30,8 +30,8 @@ MAX_LINE: Final = 1_048_576
 """Bytes of one physical line. A longer one is no row of corrections, and must not fill the memory."""
 QUOTED_OF_A_LINE: Final = 1000
 """Characters of a damaged line that its report repeats."""
-CHUNK_ROWS: Final = 5_000
-"""Rows that pandas reads at once."""
+CHUNK_CELLS: Final = 50_000
+"""Cells that pandas reads at once, at least one row of them."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SAVE_AS_CSV: Final = "save it as 'CSV UTF-8 (comma delimited)'"
@@ -105,38 +105,53 @@ def take_snapshot(
     """Read the file once, write its snapshot to `target`, and say what was found.
 
     `explicit` maps headers of the file to canonical names. `proceed` is asked before every row and raises what is to
-    end the reading. Raises InputFileError with one sentence that names the file
-    and, where there is one, the row, for everything that makes the file as a whole unreadable.
+    end the reading. Raises InputFileError with one sentence that names the file and, where there is one, the row, for
+    everything that makes the file as a whole unreadable; ReportsFolderError when the snapshot cannot be written.
     """
     try:
-        with source.open("rb") as stream, target.open("w", encoding="utf-8", newline="") as copy:
+        stream = source.open("rb")
+    except OSError as exc:
+        msg = f"{source} cannot be read: {exc.strerror}."
+        raise InputFileError(msg) from exc
+    try:
+        with stream, target.open("w", encoding="utf-8", newline="") as copy:
             first_pass = _FirstPass(source, stream, explicit, allow_unterminated=allow_unterminated)
             intake = first_pass.write_snapshot(copy, proceed)
             copy.flush()
             os.fsync(copy.fileno())
             return intake
     except OSError as exc:
-        where = source if exc.filename in {str(source), None} else exc.filename
-        msg = f"{where} cannot be read: {exc.strerror or exc}."
-        raise InputFileError(msg) from exc
+        msg = f"{target} cannot be written: {exc.strerror or exc}."
+        raise ReportsFolderError(msg) from exc
 
 
 def read_rows(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
-    """Yield the rows of a snapshot in the file's order, reading chunk by chunk."""
+    """Yield the rows of a snapshot in the file's order, reading chunk by chunk.
+
+    Raises JournalError when the snapshot is not what the first pass wrote: it is a part of the run's record.
+    """
+    try:
+        yield from _read_chunks(snapshot, columns)
+    except (ValueError, OSError, pd.errors.ParserWarning) as exc:
+        msg = f"{snapshot} cannot be read any more, or somebody has changed it; start a new run."
+        raise JournalError(msg) from exc
+
+
+def _read_chunks(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
     names = list(columns.used)
     wanted = [*range(len(LEADING)), *(len(LEADING) + columns.used[name] for name in names)]
     width = len(LEADING) + len(columns.headers)
+    # No `usecols`: with it pandas drops a cell too many without a word, and all cells after it have moved.
     with pd.read_csv(
         snapshot,
         header=0,
         names=list(range(width)),
-        usecols=wanted,
         index_col=False,
         dtype=object,
         keep_default_na=False,
         na_filter=False,
         encoding="utf-8",
-        chunksize=CHUNK_ROWS,
+        chunksize=max(1, CHUNK_CELLS // width),
     ) as reader:
         while (chunk := _next_chunk(reader)) is not None:
             cells = zip(*(chunk[index].tolist() for index in wanted), strict=True)
@@ -151,7 +166,7 @@ def _row(row_number: int, damage: Problem, names: Sequence[str], values: Sequenc
 
 
 def _next_chunk(reader: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
-    """Read a chunk; pandas only warns when it drops cells, and a dropped cell must stop us."""
+    """Read a chunk; pandas only warns when it drops cells of a first record, and a dropped cell must stop us."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return next(reader, None)
@@ -172,11 +187,11 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        raw = self._stream.readline(MAX_LINE)
+        self._number += 1
+        raw = self._read()
         if not raw:
             raise StopIteration
         self.digest.update(raw)
-        self._number += 1
         text = self._decode(raw)
         self._since.append(text)
         return text
@@ -190,10 +205,17 @@ class _Lines:
         """The physical lines of the record read last."""
         return self._since
 
+    def _read(self) -> bytes:
+        try:
+            return self._stream.readline(MAX_LINE)
+        except OSError as exc:
+            raise self._refusal(f"cannot be read: {exc.strerror or exc}") from exc
+
     def _decode(self, raw: bytes) -> str:
+        is_cut = len(raw) == MAX_LINE and not raw.endswith(b"\n")
         if self._number == 1:
             raw = self._check_start(raw)
-        if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+        if is_cut:
             raise self._refusal(f"is longer than {MAX_LINE:,} bytes: this is no CSV of corrections")
         if b"\0" in raw:
             raise self._refusal(f"holds NUL bytes, so the file is not text; {_SAVE_AS_CSV}")
@@ -265,13 +287,16 @@ class _FirstPass:
     def _broken(self, row_number: int, complaint: str) -> _Record:
         """Return the record of a line that is no CSV; raise when it swallowed further lines, which may be rows."""
         if len(self._lines.of_record) > 1:
-            msg = (
-                f"{self._source}, row {row_number}: a quote is opened there and not closed, so that nobody can tell"
-                " which of the lines after it are rows. Close it, or take it out."
-            )
-            raise InputFileError(msg)
+            raise self._swallowed(row_number)
         error = next((code for words, code in _COMPLAINTS.items() if words in complaint), "BAD_QUOTES")
         return _Record(row_number=row_number, error=error, lines=tuple(self._lines.of_record))
+
+    def _swallowed(self, row_number: int) -> InputFileError:
+        """Return the error of a record that a stray quote has made of several lines, each of which may be a row."""
+        return InputFileError(
+            f"{self._source}, row {row_number}: a quote is opened there and not closed in its cell, so that nobody can"
+            " tell which of the lines after it are rows. Close it, or take it out."
+        )
 
     def _header(self, records: Iterator[_Record]) -> _Record:
         header = next((record for record in records if not record.is_blank), None)
@@ -299,9 +324,11 @@ class _FirstPass:
             return None
         if not line.endswith("\n") and not self._allow_unterminated:
             return _problem("UNTERMINATED_ROW", line)
-        if len(record.cells) != width:
-            return _problem("RAGGED_ROW", f"{len(record.cells)} cells where the header has {width}: {line}")
-        return None
+        if len(record.cells) == width:
+            return None
+        if len(record.lines) > 1:
+            raise self._swallowed(record.row_number)
+        return _problem("RAGGED_ROW", f"{len(record.cells)} cells where the header has {width}: {line}")
 
 
 def _problem(code: str, line: str) -> Problem:

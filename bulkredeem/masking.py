@@ -15,6 +15,8 @@ _EMAIL = re.compile(rf"(?<!{_OF_EMAIL}){_OF_EMAIL}+@{_OF_EMAIL}+")
 _LONG_NUMBER = re.compile(r"(?<!\w)\w*?\d{6,}\w*")
 """Six digits and more are a bill, a card or a telephone; codes and HTTP statuses are shorter. The whole word goes, so
 that what is left of it cannot be an identifier that stood inside it."""
+_SPACED_NUMBER = re.compile(r"(?<!\w)\+?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
+"""A telephone number as people write it, `+91 97770-00000`; that a date goes the same way does no harm."""
 
 
 def mask(text: str, identifiers: Mapping[str, str]) -> str:
@@ -26,7 +28,9 @@ def mask(text: str, identifiers: Mapping[str, str]) -> str:
     for column, value in sorted(identifiers.items(), key=lambda named: -len(named[1])):
         if value and value.casefold() in text.casefold():
             text = _whole(value).sub(f"<{column}>", text)
-    return _LONG_NUMBER.sub("<number>", _EMAIL.sub("<email>", text))
+    for pattern, word in ((_EMAIL, "<email>"), (_LONG_NUMBER, "<number>"), (_SPACED_NUMBER, "<number>")):
+        text = pattern.sub(word, text)
+    return text
 
 
 def _whole(value: str) -> re.Pattern[str]:

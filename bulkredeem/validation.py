@@ -149,7 +149,8 @@ class _Draft:
         elif "Cf" in categories and column in _EXACT:
             self._problem("INVISIBLE_CHARACTER", column, f"{column} holds an invisible character: {remedy}")
         elif column in _EXACT and not _LINE_ENDS.isdisjoint(value):
-            self.warnings.append(f"{column}: holds a line break; sent as it is")
+            # Nobody numbers bills in two lines: a stray quote has swallowed the rows in between.
+            self._problem("LINE_BREAK", column, f"{column} holds a line break: look for a stray quote in the file")
 
     def _refuse_spreadsheet_damage(self) -> None:
         for column in _EXACT:

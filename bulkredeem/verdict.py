@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any, Final
 
 from bulkredeem.model import Answer, Correction, Reply, Status, Trouble
@@ -18,6 +19,8 @@ MAX_TEXT: Final = 500
 """Characters of a message of the platform that are kept."""
 MAX_CODE: Final = 40
 """Characters of a code of the platform that are kept."""
+MAX_WARNINGS: Final = 20
+"""Warnings of the platform that are kept: all of them together must fit into a cell."""
 UNSET_BILL_ID: Final = -1
 """How an echo says that there is no bill id."""
 
@@ -97,7 +100,8 @@ def judge(answer: Answer, correction: Correction) -> Verdict:
         treatment = _Treatment.DOUBTFUL if answer.may_be_applied else _Treatment.NOT_APPLIED
         return treatment.verdict(answer.code, answer.message)
     errors = list(_errors(answer.body))
-    if answer.http_status in _SUCCESSES and not errors:
+    claims_errors = bool(answer.body and answer.body.get("errors"))
+    if answer.http_status in _SUCCESSES and not claims_errors:
         return _judge_acceptance(answer, correction)
     return _judge_refusal(answer, errors)
 
@@ -141,7 +145,8 @@ def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
     contradictions = list(_contradictions(echo, correction))
     if contradictions:
         return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions)[:MAX_TEXT])
-    warnings = (*_platform_warnings(reply.body), *_echo_warnings(echo, correction))
+    inner = () if echo is reply.body else _platform_warnings(echo)
+    warnings = (*_platform_warnings(reply.body), *inner, *_echo_warnings(echo, correction))
     return Verdict(status=Status.SUCCESS, warnings=warnings)
 
 
@@ -167,18 +172,18 @@ def _means_the_same(sent: str | int, echoed: object) -> bool:
     """Compare loosely where only the JSON type differs: 12345, "12345" and 12345.0 are one bill id."""
     if isinstance(sent, int) and isinstance(echoed, float):
         return float(sent) == echoed
-    return str(echoed).strip() == str(sent)
+    return _words(echoed).strip() == str(sent)
 
 
 def _echo_warnings(echo: Mapping[str, Any], correction: Correction) -> Iterator[str]:
     purpose = echo.get("redemptionPurpose")
-    if correction.purpose and purpose is not None and str(purpose).strip() != correction.purpose:
+    if correction.purpose and purpose is not None and _words(purpose).strip() != correction.purpose:
         yield "the platform's reply has another purpose than was sent"
 
 
 def _platform_warnings(body: Mapping[str, Any]) -> Iterator[str]:
-    for error in _listed(body.get("warnings")):
-        yield f"the platform warns: {error.code} {error.message}".rstrip()
+    for error in islice(_listed(body.get("warnings")), MAX_WARNINGS):
+        yield " ".join(filter(None, ("the platform warns:", error.code, error.message)))
 
 
 def _errors(body: Mapping[str, Any] | None) -> Iterator[_Error]:
@@ -201,5 +206,13 @@ def _code(found: object) -> str:
 
 def _text(found: object) -> str:
     """Bring what the platform said onto one printable line."""
-    text = "" if found is None else str(found)
+    text = "" if found is None else _words(found)
     return " ".join("".join(c if c.isprintable() else " " for c in text[:MAX_TEXT]).split())
+
+
+def _words(found: object) -> str:
+    """Return any JSON value as text. Python refuses to write down what is nested a thousand deep; JSON does not."""
+    try:
+        return str(found)
+    except RecursionError:
+        return "(too deeply nested to be shown)"

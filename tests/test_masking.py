@@ -106,3 +106,9 @@ def test_a_megabyte_without_a_blank_takes_no_time(text: str) -> None:
     started = time.process_time()
     mask(text, {Column.REDEMPTION_ID: "8878ru"})
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("written", ["+91 97770-00000", "91-97770-00000", "(91) 9777 000 000", "97770 00000"])
+def test_a_telephone_number_is_found_however_it_is_written(written: str) -> None:
+    """The platform need not repeat a number in the form in which it was sent."""
+    assert mask(f"no customer {written} here", {}).replace("(", "") == "no customer <number> here"

@@ -212,7 +212,7 @@ def test_leading_zeros_of_a_bill_id_are_left_out_with_a_warning(text: str, numbe
         ("\uff11\uff12", "BILL_ID_NOT_A_WHOLE_NUMBER"),
         ("\u0661\u0662", "BILL_ID_NOT_A_WHOLE_NUMBER"),
         ("1\t2", "BILL_ID_NOT_A_WHOLE_NUMBER"),
-        ("1\n2", "BILL_ID_NOT_A_WHOLE_NUMBER"),
+        ("1\n2", "LINE_BREAK"),
         ("12345.0", "SPREADSHEET_DAMAGE"),
         ("12345,00", "SPREADSHEET_DAMAGE"),
         ("1.23E+18", "SPREADSHEET_DAMAGE"),
@@ -299,9 +299,10 @@ def test_tabs_and_line_ends_are_allowed_in_free_text(column: str, character: str
     assert correction.warnings == ()
 
 
-def test_a_line_break_in_a_bill_number_is_sent_with_a_warning() -> None:
-    """It is allowed, and hardly meant."""
-    assert correction_of(row(billNumber="INV\n1")).warnings == ("billNumber: holds a line break; sent as it is",)
+@pytest.mark.parametrize("column", ["redemptionId", "billNumber", "identifierValue"])
+def test_a_line_break_in_an_identifier_or_bill_is_a_stray_quote(column: str) -> None:
+    """What looks like one cell of two lines may be two rows, one of which nobody would hear of again."""
+    assert problems_of(row(**{column: "A1\nB2"})) == [("LINE_BREAK", column)]
 
 
 @pytest.mark.parametrize("character", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060"])
@@ -391,7 +392,8 @@ def test_what_is_no_mobile_number_is_refused(value: str) -> None:
 )
 def test_two_numbers_in_one_cell_are_never_merged(pair: tuple[str, str], between: str) -> None:
     """The digits of two customers are no third customer's number."""
-    assert problems_of(row(identifierValue=between.join(pair)), INDIA) == [("8015", "identifierValue")]
+    code = "LINE_BREAK" if "\n" in between else "8015"
+    assert problems_of(row(identifierValue=between.join(pair)), INDIA) == [(code, "identifierValue")]
 
 
 @pytest.mark.parametrize(

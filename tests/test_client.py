@@ -1,0 +1,641 @@
+"""The client: the shape of a request beside a stand-in for aiohttp, and all that a network can do over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gzip
+import hashlib
+import json
+import socket
+import ssl
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, Self
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from bulkredeem.client import (
+    MAX_REPLY,
+    MAX_REQUEST_ID,
+    MAX_RETRY_AFTER,
+    UPDATE_PATH,
+    Client,
+    basic_authorization,
+    request_body,
+    retry_after_seconds,
+)
+from bulkredeem.model import Answer, Correction, Reply, Trouble
+from bulkredeem.sandbox import Fault, Sandbox, Then, script
+
+ASHA = Correction(
+    row_number=2,
+    redemption_id="8878ru",
+    entity_type="CUSTOMER",
+    identifier_type="mobile",
+    identifier_value="919900000001",
+    bill_number="B-1",
+)
+ENTITY = {"type": "CUSTOMER", "identifierType": "mobile", "identifierValue": "919900000001"}
+AUTHORIZATION = basic_authorization("sandbox.till", "sandbox")
+NOW = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
+IMPATIENT = 0.2
+"""Seconds after which a test of a silent server gives up."""
+MEGABYTE = 1_000_000
+
+
+def client_of(base_url: str, *, timeout: float = 20.0) -> Client:
+    """Build a client with the sandbox's credentials, one connection, and a clock that stands still."""
+    return Client(base_url, AUTHORIZATION, timeout=timeout, max_connections=1, wall_clock=NOW.timestamp)
+
+
+async def ask(base_url: str, *, timeout: float = 20.0) -> Answer:  # noqa: ASYNC109  the client's own, in seconds
+    """Send one update through a client of its own."""
+    async with client_of(base_url, timeout=timeout) as client:
+        return await client.update(ASHA)
+
+
+# Authentication
+
+
+def test_the_password_travels_as_its_md5() -> None:
+    """Show the vendor's own example, to the last character."""
+    token = "c3RvcmUuc2VydmVyOjhhMTZhNmI3MDUwNWViMWYxZmY3Y2RjMGNkNTU1OWE3"
+    assert basic_authorization("store.server", "server123") == f"Basic {token}"
+
+
+def test_a_password_may_have_any_characters() -> None:
+    """Show UTF-8 before hashing, lower-case digits, and a colon that stays where it is."""
+    scheme, token = basic_authorization("kasse.köln", "pä:ss wört").split(" ")
+    username, digest = base64.b64decode(token).decode().split(":")
+    assert (scheme, username) == ("Basic", "kasse.köln")
+    assert digest == hashlib.md5("pä:ss wört".encode(), usedforsecurity=False).hexdigest() == digest.lower()
+
+
+# The request
+
+
+BODIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("one field", {}, {"billNumber": "B-1"}),
+    ("a bill id of 19 digits", {"bill_id": 1234567890123456789}, {"billNumber": "B-1", "billId": 1234567890123456789}),
+    ("the largest bill id", {"bill_id": 2**63 - 1, "bill_number": ""}, {"billId": 2**63 - 1}),
+    ("custom fields alone", {"bill_number": "", "custom_fields": {"no": "1"}}, {"customFields": {"no": "1"}}),
+    ("text of all kinds", {"bill_number": '"\\\n日本\u2028'}, {"billNumber": '"\\\n日本\u2028'}),
+    (
+        "everything",
+        {"bill_id": 7, "purpose": "Testing", "custom_fields": {"a": "1", "b": "2"}},
+        {"billNumber": "B-1", "billId": 7, "purpose": "Testing", "customFields": {"a": "1", "b": "2"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"), [pytest.param(changes, fields, id=name) for name, changes, fields in BODIES]
+)
+def test_a_request_holds_what_is_set_and_nothing_else(changes: dict[str, Any], fields: dict[str, Any]) -> None:
+    """What is left alone is left out, never sent as empty, and a bill id is an integer exact to its last digit."""
+    body = request_body(replace(ASHA, **changes))
+    assert json.loads(body) == {"redemptionId": "8878ru", **fields, "entity": ENTITY}
+    if "billId" in fields:
+        assert f'"billId":{fields["billId"]},'.encode() in body
+
+
+def test_a_request_names_the_redemption_as_the_row_does() -> None:
+    """The external reference number takes the place of the redemption's id."""
+    body = json.loads(request_body(replace(ASHA, redemption_id="", external_reference_number="ACR-1")))
+    assert body == {"externalReferenceNumber": "ACR-1", "billNumber": "B-1", "entity": ENTITY}
+
+
+class StandIn(aiohttp.ClientResponse):
+    """A response that aioresponses 0.7.9 can make although aiohttp 3.14 asks for a writer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Add the writer."""
+        super().__init__(*args, stream_writer=Mock(output_size=0), **kwargs)
+
+
+@pytest.mark.parametrize("base_url", ["https://eu.api.example.com", "https://gateway.example.com/loyalty/eu"])
+async def test_an_update_is_one_put_below_the_base_url(base_url: str) -> None:
+    """Show the address with a path prefix, the headers, the exact body, and that redirects are not followed."""
+    with aioresponses() as platform:
+        platform.put(base_url + UPDATE_PATH, payload={"id": 396023}, response_class=StandIn)
+        reply = await ask(base_url)
+
+    assert reply == Reply(http_status=200, body={"id": 396023})
+    ((key, (call,)),) = platform.requests.items()
+    assert key == ("PUT", URL(base_url + "/v2/points/updateRedemption"))
+    assert call.kwargs["data"] == request_body(ASHA)
+    assert call.kwargs["allow_redirects"] is False
+    assert dict(call.kwargs["headers"]) == {
+        "Authorization": AUTHORIZATION,
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
+
+
+@pytest.mark.parametrize("http_status", [200, 201, 400, 403, 429, 503])
+async def test_a_reply_is_told_as_it_is(http_status: int) -> None:
+    """Status, body, `Retry-After` in both forms and the platform's name for the request, in both spellings."""
+    later = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
+    named = [("X-CAP-REQUEST-ID", "7", 7.0), ("X-Cap-RequestID", later, 90.0), ("x-cap-request-id", "", None)]
+    with aioresponses() as platform:
+        for name, retry_after, _ in named:
+            headers = {name: "r-1", "Retry-After": retry_after}
+            url = "https://eu.api.example.com" + UPDATE_PATH
+            platform.put(url, status=http_status, payload={"a": 1}, headers=headers, response_class=StandIn)
+        replies = [await ask("https://eu.api.example.com") for _ in named]
+
+    assert replies == [
+        Reply(http_status=http_status, body={"a": 1}, retry_after=seconds, request_id="r-1") for _, _, seconds in named
+    ]
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("  7 ", 7.0),
+        ("007", 7.0),
+        ("Wed, 21 Oct 2026 07:29:30 GMT", 90.0),
+        ("Wednesday, 21-Oct-26 07:29:30 GMT", 90.0),
+        ("Wed Oct 21 07:29:30 2026", 90.0),
+        ("Wed, 21 Oct 2026 09:29:30 +0200", 90.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("86401", MAX_RETRY_AFTER),
+        ("9" * 20, MAX_RETRY_AFTER),
+        ("9" * 5_000, MAX_RETRY_AFTER),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("٣", None),
+        ("²", None),
+        ("120, 240", None),
+        ("Wed, 99 Oct 2026 99:99:99 GMT", None),
+        ("Wed, 21 Oct 2026 07:28:00 +9999999", None),
+    ],
+)
+def test_retry_after_is_understood_or_left_alone(header: str, seconds: float | None) -> None:
+    """Seconds and dates count, past ones as 0, absurd ones as a day; what cannot be understood says nothing."""
+    assert retry_after_seconds(header, now=NOW.timestamp()) == seconds
+
+
+DATE_PARTS = ["Wed", ",", "21", "Oct", "2026", "07:29:30", ":", "GMT", "+0200", "-", "99999", " ", "(", ".", "é"]
+
+
+@given(header=st.text(max_size=30) | st.lists(st.sampled_from(DATE_PARTS), max_size=9).map(" ".join))
+def test_no_retry_after_is_too_odd(header: str) -> None:
+    """Whatever the header says, it is a time between now and a day, or nothing."""
+    seconds = retry_after_seconds(header, now=NOW.timestamp())
+    assert seconds is None or 0.0 <= seconds <= MAX_RETRY_AFTER
+
+
+# A server of the tests' own, for what no honest one does
+
+
+Speech = Callable[["Wire", asyncio.StreamWriter], Awaitable[None]]
+"""Answers one request; the connection stays open unless it closes it."""
+
+
+@dataclass(kw_only=True)
+class Wire:
+    """A server on 127.0.0.1 that counts requests and answers each with the same speech."""
+
+    speech: Speech
+    tls: ssl.SSLContext | None = None
+    requests: list[bytes] = field(default_factory=list)
+    """Each request as it came, headers and body."""
+    connections: int = 0
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the test is over."""
+    port: int = 0
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def base_url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End all that is under way."""
+        self.closing.set()
+        self._server.close()
+        await asyncio.gather(*self._under_way)
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while not writer.is_closing():
+                self.requests.append(await self._request(reader))
+                await self.speech(self, writer)
+                await writer.drain()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        self._under_way.discard(task)
+
+    @staticmethod
+    async def _request(reader: asyncio.StreamReader) -> bytes:
+        head = await reader.readuntil(b"\r\n\r\n")
+        lengths = [line.partition(b":")[2] for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+        return head + await reader.readexactly(int(lengths[0]))
+
+
+def saying(raw: bytes, *, close: bool = True) -> Speech:
+    """Return the speech that says exactly this."""
+
+    async def speech(_wire: Wire, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        if close:
+            writer.close()
+
+    return speech
+
+
+def http(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
+    """Return an answer as it goes over the wire; `length` is what it claims, None for the truth."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def talking(head: bytes, block: bytes) -> Speech:
+    """Return the speech whose body never ends, said as fast as it is taken."""
+
+    async def speech(_wire: Wire, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(block)
+            await writer.drain()
+
+    return speech
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Give a sandbox with no faults."""
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+# Nothing was sent
+
+
+def unused_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize(
+    ("base_url", "code"),
+    [
+        # 365 characters: no name server is ever asked for more than 255.
+        pytest.param("http://" + ".".join(["a" * 60] * 6), "NAME_NOT_RESOLVED", id="a name that nobody can have"),
+        pytest.param("http://eu..api.example.com", "NAME_NOT_RESOLVED", id="two dots"),
+        pytest.param(f"http://{'a' * 64}.example.com", "NAME_NOT_RESOLVED", id="a long part"),
+        pytest.param("http://exämple..com", "NAME_NOT_RESOLVED", id="two dots beside an umlaut"),
+        pytest.param("eu.api.example.com", "NAME_NOT_RESOLVED", id="no address"),
+        pytest.param("http://127.0.0.1:0", "CONNECTION_FAILED", id="port 0"),
+    ],
+)
+async def test_an_address_that_leads_nowhere(base_url: str, code: str) -> None:
+    """Whatever is wrong with the address is a trouble after which nothing can have been applied."""
+    trouble = await ask(base_url)
+    assert isinstance(trouble, Trouble)
+    assert (trouble.code, trouble.may_be_applied) == (code, False)
+
+
+async def test_a_refused_connection() -> None:
+    """Nobody listens: surely not applied."""
+    trouble = await ask(f"http://127.0.0.1:{unused_port()}")
+    assert trouble == Trouble(
+        code="CONNECTION_FAILED", message="no connection to the platform could be made", may_be_applied=False
+    )
+
+
+async def test_a_connection_that_is_never_completed() -> None:
+    """A server that is silent before TLS stands got no request, and that is known before the attempt's time is up."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        trouble = await ask(f"https://127.0.0.1:{mute.getsockname()[1]}", timeout=3 * IMPATIENT)
+    assert isinstance(trouble, Trouble)
+    assert (trouble.code, trouble.may_be_applied) == ("CONNECT_TIMEOUT", False)
+    assert time.monotonic() - began < 3 * IMPATIENT
+
+
+SELF_SIGNED = """\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1fv82B+m2wku/xvq
+aXsEfojdhpkB2GMypdT+4NJjcHihRANCAATmm+lCdWy+Cq2jy6xLIpwzg5bllAdC
+kXBn5NoB/JDfYhiI7OA4yX8i+xvVBE5RdZElLCqZUoxZZj+O3UkZBsT+
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBjzCCATagAwIBAgIUICJH0OELOq3uVGqzN1c8RbIFVCkwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTI2MTEyMzIyMDY1NFoYDzIxMjYxMDMw
+MjIwNjU0WjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAATmm+lCdWy+Cq2jy6xLIpwzg5bllAdCkXBn5NoB/JDfYhiI7OA4yX8i
++xvVBE5RdZElLCqZUoxZZj+O3UkZBsT+o2QwYjAdBgNVHQ4EFgQU+6Ww2FuAuWdn
+Y1L4zlcDfsafx3owHwYDVR0jBBgwFoAU+6Ww2FuAuWdnY1L4zlcDfsafx3owDwYD
+VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0cAMEQC
+ICVqlkrfTvp1G9uF41WPNUzeID1juI2uHj9XSKK3W9k8AiAve0rl3LQidxwXHaTB
+W38HJyOCG+yJqNVHFkDp1iaQww==
+-----END CERTIFICATE-----
+"""
+"""A certificate for 127.0.0.1 that nobody has reason to trust, with its key, made for this test."""
+
+
+async def test_a_certificate_that_cannot_be_verified(tmp_path: Path) -> None:
+    """Credentials are not sent to whoever merely claims to be the platform."""
+    (tmp_path / "self_signed.pem").write_text(SELF_SIGNED)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "self_signed.pem")
+    async with Wire(speech=saying(http(b"{}")), tls=tls) as wire:
+        trouble = await ask(f"https://127.0.0.1:{wire.port}")
+
+    assert trouble == Trouble(
+        code="TLS_FAILED", message="the platform's certificate could not be verified", may_be_applied=False
+    )
+    assert wire.requests == []
+
+
+async def test_a_server_that_does_not_speak_tls() -> None:
+    """An https address that leads to a plain server is no connection."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(http(b"speak plainly", status="400 Bad Request"))
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        trouble = await ask(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert trouble == Trouble(
+        code="TLS_FAILED", message="no secure connection to the platform could be made", may_be_applied=False
+    )
+
+
+# Sent, and no trustworthy answer
+
+
+@pytest.mark.parametrize("apply", [False, True])
+async def test_a_reset_leaves_everything_open(sandbox: Sandbox, *, apply: bool) -> None:
+    """Before or after applying looks the same from here, so both may be applied; and it is one request."""
+    sandbox.faults = script({"8878ru": [Fault(apply=apply, then=Then.RESET)]})
+    trouble = await ask(sandbox.base_url)
+    assert trouble == Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
+    assert (sandbox.requests, len(sandbox.applied)) == (1, apply)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(apply=True, then=Then.HANG),
+        Fault(apply=True, then=Then.HANG, body=b'{"id":'),
+        Fault(apply=True, chunk_delay=IMPATIENT / 4),
+    ],
+    ids=["nothing", "half a reply", "a drip"],
+)
+async def test_an_answer_that_takes_too_long(sandbox: Sandbox, fault: Fault) -> None:
+    """The attempt ends when its time is up, however much of a reply has come by then."""
+    sandbox.faults = script({"8878ru": [fault]})
+    began = time.monotonic()
+    trouble = await ask(sandbox.base_url, timeout=IMPATIENT)
+    assert trouble == Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True)
+    assert time.monotonic() - began < 5 * IMPATIENT
+    assert len(sandbox.applied) == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"\x00\xff garbage\r\n\r\n", id="garbage"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.9\r\n", id="another protocol"),
+        pytest.param(b'{"id":396023}', id="a body alone"),
+        pytest.param(b"HTTP/1.1 abc OK\r\n\r\n", id="no status"),
+        pytest.param(http(b"{}", "X: " + "x" * 100_000), id="a huge header"),
+        pytest.param(http(b"{}", "X: \0"), id="a NUL in a header"),
+        pytest.param(http(b"{}", length=-2), id="a negative length"),
+        pytest.param(http(b"{}", "Content-Length: 3"), id="two lengths"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", id="a bad chunk"),
+        pytest.param(http(b"{}", "Content-Encoding: br"), id="a compression that was not asked for"),
+    ],
+)
+async def test_an_answer_that_is_not_http(raw: bytes) -> None:
+    """Somebody got the request, and nobody knows what came of it."""
+    async with Wire(speech=saying(raw)) as wire:
+        trouble = await ask(wire.base_url)
+    assert trouble == Trouble(code="UNREADABLE_REPLY", message="the answer was not HTTP", may_be_applied=True)
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nConte"])
+async def test_a_connection_closed_without_an_answer(raw: bytes) -> None:
+    """A server that takes the request and leaves may have applied it."""
+    async with Wire(speech=saying(raw)) as wire:
+        trouble = await ask(wire.base_url)
+    assert trouble == Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
+    assert len(wire.requests) == 1
+
+
+# Replies of all kinds
+
+
+GZIP = "Content-Encoding: gzip"
+UNREADABLE = [
+    ("empty", http(b""), "was empty"),
+    ("blank", http(b" \r\n"), "was empty"),
+    ("no content", http(b"", status="204 No Content"), "was empty"),
+    ("HTML", http(b"\n<html><h1>It works</h1></html>", "Content-Type: text/html"), "was a page of HTML"),
+    ("text", http(b"OK"), "was not JSON"),
+    ("no UTF-8", http(b'{"a":"\xff"}'), "was not JSON"),
+    ("half a surrogate", http(b'{"a":"\\ud800"}'), "was not JSON"),
+    ("not a number", http(b'{"a":NaN}'), "was not JSON"),
+    ("too deep", http(b"[" * 500_000), "was not JSON"),
+    ("a list", http(b'[{"id":1}]'), "was not a JSON object"),
+    ("null", http(b"null"), "was not a JSON object"),
+    ("cut short", http(b'{"id":396023,"pro', length=400), "was cut short or damaged"),
+    (
+        "a missing chunk",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        "was cut short or damaged",
+    ),
+    ("no gzip", http(b'{"id":1}', GZIP), "was cut short or damaged"),
+    ("half a gzip", http(gzip.compress(json.dumps({"a": [*range(999)]}).encode())[:999], GZIP), "was not JSON"),
+    ("one byte too many", http(b'{"a":"' + b"x" * (MAX_REPLY - 7) + b'"}'), "was over 1,000,000 bytes"),
+]
+
+
+@pytest.mark.parametrize(("raw", "why"), [pytest.param(raw, why, id=name) for name, raw, why in UNREADABLE])
+async def test_a_body_that_cannot_be_read(raw: bytes, why: str) -> None:
+    """The status is known all the same, and the reply says why there is no body."""
+    async with Wire(speech=saying(raw)) as wire:
+        reply = await ask(wire.base_url)
+    assert isinstance(reply, Reply)
+    assert reply == Reply(http_status=reply.http_status, body=None, unreadable=why)
+    assert reply.http_status in {200, 204}
+
+
+async def test_a_reset_in_the_middle_of_a_body(sandbox: Sandbox) -> None:
+    """What was said before the connection broke still has its status."""
+    sandbox.faults = script({"8878ru": [Fault(apply=True, then=Then.RESET, status=201, body=b'{"id":')]})
+    reply = await ask(sandbox.base_url)
+    assert isinstance(reply, Reply)
+    assert (reply.http_status, reply.body, reply.unreadable) == (201, None, "was cut short or damaged")
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        pytest.param(http(gzip.compress(b'{"id":1}'), GZIP), {"id": 1}, id="compressed"),
+        pytest.param(b'HTTP/1.1 200 OK\r\n\r\n{"id":1}', {"id": 1}, id="without a length"),
+        pytest.param(b'HTTP/1.0 200 OK\r\n\r\n{"id":1}', {"id": 1}, id="an old server"),
+        pytest.param(http(b'{"id":1}', "Content-Type: text/plain; charset=none"), {"id": 1}, id="called text"),
+        pytest.param(http(b'{"billId":9223372036854775807}'), {"billId": 2**63 - 1}, id="the largest bill id"),
+        pytest.param(http(b'{"a":"' + b"x" * (MAX_REPLY - 8) + b'"}'), {"a": "x" * (MAX_REPLY - 8)}, id="just in"),
+    ],
+)
+async def test_a_body_that_can_be_read(raw: bytes, body: dict[str, Any]) -> None:
+    """A JSON object is one, whatever it came as."""
+    async with Wire(speech=saying(raw)) as wire:
+        assert await ask(wire.base_url) == Reply(http_status=200, body=body)
+
+
+@pytest.mark.parametrize(
+    ("header", "request_id"),
+    [
+        ("X-CAP-REQUEST-ID: r-1", "r-1"),
+        ("X-CAP-REQUEST-ID: a\xff\x80 b", "a b"),
+        ("X-CAP-REQUEST-ID:", ""),
+        ("X-CAP-REQUEST-ID: " + "x" * 5_000, "x" * MAX_REQUEST_ID),
+    ],
+    ids=["plain", "bytes that are no text", "empty", "endless"],
+)
+async def test_a_request_id_is_text_that_a_journal_takes(header: str, request_id: str) -> None:
+    """A header may hold any bytes; what cannot be written down must not end the run when it is."""
+    async with Wire(speech=saying(http(b"{}", header))) as wire:
+        reply = await ask(wire.base_url)
+    assert reply == Reply(http_status=200, body={}, request_id=request_id)
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    """The credentials go to the configured address and nowhere else."""
+    async with Wire(speech=saying(http(b"{}"))) as elsewhere:
+        moved = http(b"", f"Location: {elsewhere.base_url}/x", status="307 Temporary Redirect")
+        async with Wire(speech=saying(moved)) as wire:
+            reply = await ask(wire.base_url)
+    assert reply == Reply(http_status=307, unreadable="was empty")
+    assert (len(wire.requests), elsewhere.connections) == (1, 0)
+
+
+BLOCK = b"x" * 65_536
+HUGE = {
+    "40 MB": lambda: talking(http(b"", length=40 * MEGABYTE), BLOCK),
+    "endless": lambda: talking(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + BLOCK + b"\r\n"
+    ),
+    "a gzip bomb of 100 MB": lambda: saying(http(gzip.compress(b" " * 100 * MEGABYTE, compresslevel=1), GZIP)),
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+async def test_a_huge_reply_is_bounded_in_memory_and_time(kind: str) -> None:
+    """Little more than a megabyte is read of it, quickly, and the next update finds a connection."""
+    async with Wire(speech=HUGE[kind]()) as wire, client_of(wire.base_url) as client:
+        tracemalloc.start()
+        try:
+            began = time.monotonic()
+            reply = await client.update(ASHA)
+            took = time.monotonic() - began
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        wire.speech = saying(http(b"{}"))
+        assert await client.update(ASHA) == Reply(http_status=200, body={})
+
+    assert reply == Reply(http_status=200, unreadable="was over 1,000,000 bytes")
+    assert most < 10 * MEGABYTE
+    assert took < 5
+
+
+# The connection
+
+
+async def test_connections_are_kept_and_cookies_are_not() -> None:
+    """Ten updates, one after another, need one connection; nothing a server sets comes back to it."""
+    speech = saying(http(b"{}", "Set-Cookie: a=1"), close=False)
+    async with Wire(speech=speech) as wire, client_of(wire.base_url) as client:
+        for _ in range(10):
+            assert await client.update(ASHA) == Reply(http_status=200, body={})
+    assert (len(wire.requests), wire.connections) == (10, 1)
+    assert not any(b"cookie" in request.lower() for request in wire.requests)
+    assert wire.requests[0].endswith(request_body(ASHA))
+
+
+async def drop_the_second(wire: Wire, writer: asyncio.StreamWriter) -> None:
+    """Answer every request but the second, which ends its kept-alive connection."""
+    if len(wire.requests) == 2:
+        writer.close()
+    else:
+        writer.write(http(b"{}"))
+
+
+@pytest.mark.parametrize(("aiohttp_repeats", "requests"), [(False, 2), (True, 3)], ids=["ours", "aiohttp's default"])
+async def test_no_update_is_silently_sent_twice(*, aiohttp_repeats: bool, requests: int) -> None:
+    """A kept-alive connection that drops costs one request and is told; aiohttp by itself would send a second PUT."""
+    async with Wire(speech=drop_the_second) as wire, client_of(wire.base_url) as client:
+        assert client._session._retry_connection is False
+        client._session._retry_connection = aiohttp_repeats
+        first, second = await client.update(ASHA), await client.update(ASHA)
+
+    assert first == Reply(http_status=200, body={})
+    assert len(wire.requests) == requests
+    lost = Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
+    assert second == (first if aiohttp_repeats else lost)
+
+
+async def test_a_cancelled_update_ends_at_once() -> None:
+    """A second Ctrl-C is no answer of the network: it passes through."""
+    arrived = asyncio.Event()
+
+    async def hang(wire: Wire, _writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await wire.closing.wait()
+
+    async with Wire(speech=hang) as wire:
+        update = asyncio.create_task(ask(wire.base_url))
+        await arrived.wait()
+        update.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await update

@@ -1,0 +1,357 @@
+"""What an answer means: every row of the endpoint's table, and what must hold for whatever a platform may say."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkredeem.model import Correction, Reply, Status, Trouble
+from bulkredeem.verdict import MAX_CODE, MAX_TEXT, MAX_WARNINGS, Verdict, judge
+
+CORRECTION = Correction(
+    row_number=2,
+    redemption_id="8878ru",
+    entity_type="CUSTOMER",
+    identifier_type="mobile",
+    identifier_value="919900000001",
+    bill_number="B-1",
+    bill_id=1234567890123456789,
+    purpose="Testing",
+)
+ECHO: dict[str, Any] = {
+    "id": 396023,
+    "billId": 1234567890123456789,
+    "billNumber": "B-1",
+    "redemptionId": "8878ru",
+    "redemptionPurpose": "Testing",
+    "warnings": [],
+}
+SAYS_LITTLE = {"pointsRedeemed": 100.0}
+
+REFUSED = Verdict(status=Status.REFUSED)
+NOT_APPLIED = Verdict(status=Status.FAILED, repeat=True)
+THROTTLED = Verdict(status=Status.FAILED, repeat=True, throttled=True)
+DOUBTFUL = Verdict(status=Status.IN_DOUBT, repeat=True)
+THROTTLED_IN_DOUBT = Verdict(status=Status.IN_DOUBT, repeat=True, throttled=True)
+CONTRADICTED = Verdict(status=Status.IN_DOUBT)
+ACCESS_REFUSED = Verdict(status=Status.PENDING, access_refused=True)
+SUCCESS = Verdict(status=Status.SUCCESS)
+
+
+def errors(code: object, message: object = "no") -> dict[str, Any]:
+    """Return an error body of the documented shape."""
+    return {"errors": [{"status": False, "code": code, "message": message}], "warnings": []}
+
+
+def heard(http_status: int, body: Mapping[str, Any] | None, *, retry_after: float | None = None) -> Verdict:
+    """Return the verdict on a reply."""
+    unreadable = "" if body is not None else "was a page of HTML"
+    return judge(Reply(http_status=http_status, body=body, unreadable=unreadable, retry_after=retry_after), CORRECTION)
+
+
+def kind_of(verdict: Verdict) -> Verdict:
+    """Return the verdict without its words."""
+    return replace(verdict, code="", message="", warnings=())
+
+
+# Codes and statuses
+
+
+CODES = {
+    748: REFUSED,
+    749: REFUSED,
+    750: REFUSED,
+    1212: REFUSED,
+    1219: REFUSED,
+    8015: REFUSED,
+    521: NOT_APPLIED,
+    4001: NOT_APPLIED,
+    429: THROTTLED,
+    517: THROTTLED,
+    4000: ACCESS_REFUSED,
+}
+
+
+@pytest.mark.parametrize("http_status", [200, 201, 400, 403, 404, 500, 503])
+@pytest.mark.parametrize(("code", "kind"), CODES.items())
+@pytest.mark.parametrize("written", [int, str, float], ids=["number", "text", "decimal"])
+def test_a_documented_code_counts_whatever_the_status(
+    code: int, kind: Verdict, http_status: int, written: type[int | str | float]
+) -> None:
+    """The status that goes with a code is unknown, an error may come as 200, and a code in any JSON type."""
+    verdict = heard(http_status, errors(written(code), "Redemption update failed : no"))
+    assert (kind_of(verdict), verdict.code) == (kind, str(code))
+    assert verdict.message == "Redemption update failed : no"
+
+
+STATUSES = [
+    *((status, REFUSED) for status in (300, 302, 304, 307, 400, 403, 404, 409, 413, 422, 499)),
+    *((status, DOUBTFUL) for status in (100, 101, 408, 500, 502, 503, 504, 520, 599, 600, 999, 0)),
+    (401, ACCESS_REFUSED),
+    (429, THROTTLED),
+]
+
+
+@pytest.mark.parametrize(("http_status", "kind"), STATUSES)
+@pytest.mark.parametrize("body", [None, {}, {"errors": None}, errors(12345)], ids=["none", "empty", "null", "unknown"])
+def test_without_a_documented_code_the_status_counts(
+    http_status: int, kind: Verdict, body: dict[str, Any] | None
+) -> None:
+    """A body that says nothing known changes nothing; the row's code is then the unknown one, or the status."""
+    verdict = heard(http_status, body)
+    redirected = "UNEXPECTED_REDIRECT" if 300 <= http_status < 400 else f"HTTP_{http_status}"
+    assert kind_of(verdict) == kind
+    assert verdict.code == ("12345" if body == errors(12345) else redirected)
+    assert verdict.message
+
+
+@pytest.mark.parametrize("http_status", [401, 429])
+def test_two_statuses_count_whatever_the_code(http_status: int) -> None:
+    """Refused credentials and throttling are no verdict on the row, even if the body speaks of one."""
+    assert kind_of(heard(http_status, errors(750))) == dict(STATUSES)[http_status]
+
+
+@pytest.mark.parametrize(
+    ("http_status", "body", "kind"),
+    [
+        (503, None, THROTTLED_IN_DOUBT),
+        (503, errors(4001), NOT_APPLIED),
+        (503, errors(517), THROTTLED),
+        (503, errors(750), REFUSED),
+        (502, None, DOUBTFUL),
+    ],
+)
+def test_an_unavailable_service_may_say_how_long(http_status: int, body: dict[str, Any] | None, kind: Verdict) -> None:
+    """A bare 503 with `Retry-After`, also 0, is a wish to slow down that leaves the row in doubt; others are not."""
+    assert kind_of(heard(http_status, body, retry_after=0.0)) == kind
+
+
+@pytest.mark.parametrize(
+    ("http_status", "body", "words"),
+    [
+        (307, None, "redirects are not followed: check the base URL"),
+        (404, None, "the platform answered HTTP 404, and the reply was a page of HTML"),
+        (500, {}, "the platform answered HTTP 500 without saying why"),
+        (400, errors(750, ""), "the platform answered HTTP 400 without saying why"),
+        (400, errors(750, None), "the platform answered HTTP 400 without saying why"),
+    ],
+)
+def test_where_the_platform_says_nothing_we_do(http_status: int, body: dict[str, Any] | None, words: str) -> None:
+    """Every refusal has a sentence."""
+    assert words in heard(http_status, body).message
+
+
+ERRORS = [
+    ("wrapped as OAuth does", {"data": None, "errors": [{"code": 748, "message": "m"}], "warnings": None}, "748", "m"),
+    ("one object", {"errors": {"code": 748, "message": "m"}}, "748", "m"),
+    ("texts", {"errors": ["m", "n"]}, "HTTP_400", "m; n"),
+    ("one text", {"errors": "m"}, "HTTP_400", "m"),
+    ("a number", {"errors": 7}, "HTTP_400", "7"),
+    ("true", {"errors": True}, "HTTP_400", "True"),
+    ("no code", {"errors": [{"message": "m"}]}, "HTTP_400", "m"),
+    ("several, the known one leads", {"errors": [{"code": 9, "message": "m"}, {"code": 748}]}, "748", "m"),
+    ("several unknown", {"errors": [{"code": 9, "message": "m"}, {"code": 8, "message": "n"}]}, "9", "m; n"),
+    ("padded code", {"errors": [{"code": " 748 ", "message": "m"}]}, "748", "m"),
+    ("code as an object", {"errors": [{"code": {"a": 1}, "message": "m"}]}, "{'a': 1}", "m"),
+    ("line ends and controls", {"errors": [{"code": 748, "message": "a\r\nb\x1b[31m\tc\u202e "}]}, "748", "a b [31m c"),
+    ("message as a list", {"errors": [{"code": 748, "message": ["a", 1]}]}, "748", "['a', 1]"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"), [pytest.param(body, code, message, id=name) for name, body, code, message in ERRORS]
+)
+def test_errors_are_read_in_whatever_form_they_come(body: dict[str, Any], code: str, message: str) -> None:
+    """Code and message come out as one printable line each, and the row is refused."""
+    verdict = heard(400, body)
+    assert (verdict.status, verdict.code, verdict.message) == (Status.REFUSED, code, message)
+
+
+def test_a_talkative_platform_is_cut() -> None:
+    """Neither code, message nor warnings grow beyond what a cell of a report can hold."""
+    verdict = heard(400, {"errors": [{"code": "7" * 9999, "message": "m" * 9999}] * 99})
+    assert (len(verdict.code), len(verdict.message)) == (MAX_CODE, MAX_TEXT)
+    warned = heard(200, {"warnings": [{"code": "7" * 9999, "message": "m" * 9999}] * 999}).warnings
+    assert len(warned) == MAX_WARNINGS
+    assert len("; ".join(warned)) < csv.field_size_limit()
+
+
+@pytest.mark.parametrize("may_be_applied", [True, False])
+def test_trouble_is_repeated_and_its_last_word_is_the_doubt(may_be_applied: bool) -> None:  # noqa: FBT001  a table
+    """Only what surely never left is `failed`; anything sent is in doubt."""
+    verdict = judge(Trouble(code="TIMEOUT", message="m", may_be_applied=may_be_applied), CORRECTION)
+    assert kind_of(verdict) == (DOUBTFUL if may_be_applied else NOT_APPLIED)
+    assert (verdict.code, verdict.message) == ("TIMEOUT", "m")
+
+
+# Success
+
+
+ACCEPTED = [
+    ("the whole echo", ECHO),
+    ("nothing contradicted", SAYS_LITTLE),
+    ("an empty object", {}),
+    ("wrapped", {"data": ECHO, "errors": None, "warnings": None}),
+    ("wrapped in nothing", {"data": None, "errors": []}),
+    ("data of its own", {**ECHO, "data": ["x"]}),
+    ("errors null", {**ECHO, "errors": None}),
+    ("errors an empty object", {**ECHO, "errors": {}}),
+    ("errors an empty text", {**ECHO, "errors": ""}),
+    ("warnings null", {**ECHO, "warnings": None}),
+    ("warnings an empty object", {**ECHO, "warnings": {}}),
+    ("warnings absent", {name: value for name, value in ECHO.items() if name != "warnings"}),
+    ("bill id as text", {**ECHO, "billId": "1234567890123456789"}),
+    ("bill id rounded by a script", {**ECHO, "billId": 1.2345678901234568e18}),
+    ("padded", {**ECHO, "billNumber": " B-1 "}),
+    ("nulls", dict.fromkeys(ECHO)),
+]
+
+
+@pytest.mark.parametrize("http_status", [200, 201, 202, 299])
+@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in ACCEPTED])
+def test_success_is_a_2xx_object_without_errors_or_contradiction(http_status: int, body: dict[str, Any]) -> None:
+    """What the reply leaves out contradicts nothing, and a type of JSON's choosing neither."""
+    assert heard(http_status, body) == SUCCESS
+
+
+@pytest.mark.parametrize(("http_status", "kind"), [(200, DOUBTFUL), (204, DOUBTFUL), (404, REFUSED), (500, DOUBTFUL)])
+def test_a_reply_that_cannot_be_read_is_no_success(http_status: int, kind: Verdict) -> None:
+    """A 2xx without a JSON object says that something arrived, and no more."""
+    verdict = heard(http_status, None)
+    assert kind_of(verdict) == kind
+    assert ("UNREADABLE_REPLY" in verdict.code) == (http_status < 300)
+    assert "was a page of HTML" in verdict.message
+
+
+@pytest.mark.parametrize("found", [[{}], [None], [""], [0], [[]], {"x": None}, "x", 7, True])
+def test_errors_without_words_are_errors_all_the_same(found: object) -> None:
+    """A list of errors that is not empty is no success, whatever stands in it."""
+    verdict = heard(200, {**ECHO, "errors": found})
+    assert (kind_of(verdict), verdict.code) == (REFUSED, "HTTP_200")
+    assert verdict.message
+
+
+CONTRADICTIONS = [
+    ({"billNumber": "B-2"}, "billNumber was sent, but the platform's reply has another value"),
+    ({"billNumber": ""}, "billNumber was sent, but the platform's reply has another value"),
+    ({"billNumber": "b-1"}, "billNumber was sent"),
+    ({"billNumber": ["B-1"]}, "billNumber was sent"),
+    ({"billId": 1234567890123456788}, "billId was sent, but the platform's reply has another value"),
+    ({"billId": 0}, "billId was sent, but the platform's reply has another value"),
+    ({"billId": -1}, "billId was sent, but the platform's reply says it is unset"),
+    ({"billId": -1.0}, "billId was sent, but the platform's reply says it is unset"),
+    ({"billId": True}, "billId was sent, but the platform's reply has another value"),
+    ({"redemptionId": "NZVAt9"}, "redemptionId was sent, but the platform's reply has another value"),
+    ({"billId": -1, "billNumber": "x"}, "billNumber was sent"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), CONTRADICTIONS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_echo_that_contradicts_is_in_doubt_and_not_repeated(
+    changes: dict[str, Any],
+    words: str,
+    wrapped: bool,  # noqa: FBT001  a table
+) -> None:
+    """A reply about another bill or redemption is no success, and asking again would not explain it."""
+    echo = {**ECHO, **changes}
+    verdict = heard(200, {"data": echo, "errors": None} if wrapped else echo)
+    assert (kind_of(verdict), verdict.code) == (CONTRADICTED, "ECHO_MISMATCH")
+    assert words in verdict.message
+
+
+def test_only_what_was_sent_can_be_contradicted() -> None:
+    """An unset bill id, or anybody's bill number, says nothing about a correction that left them alone."""
+    correction = Correction(
+        row_number=2,
+        external_reference_number="ACR-1",
+        entity_type="CUSTOMER",
+        identifier_type="mobile",
+        identifier_value="919900000001",
+        purpose="Testing",
+    )
+    body = {**ECHO, "billId": -1, "billNumber": "other", "externalReferenceNumber": "ACR-1"}
+    assert judge(Reply(http_status=200, body=body), correction) == SUCCESS
+    other = judge(Reply(http_status=200, body={**body, "externalReferenceNumber": "ACR-2"}), correction)
+    assert kind_of(other) == CONTRADICTED
+
+
+@pytest.mark.parametrize(
+    ("body", "warnings"),
+    [
+        ({**ECHO, "redemptionPurpose": "Other"}, ("the platform's reply has another purpose than was sent",)),
+        ({**ECHO, "redemptionPurpose": ""}, ("the platform's reply has another purpose than was sent",)),
+        ({**ECHO, "redemptionPurpose": "Testing "}, ()),
+        ({**ECHO, "redemptionPurpose": None}, ()),
+        (
+            {**ECHO, "warnings": [{"code": 9, "message": "m"}, "n"]},
+            ("the platform warns: 9 m", "the platform warns: n"),
+        ),
+        ({**ECHO, "warnings": {"code": 9, "message": "m"}}, ("the platform warns: 9 m",)),
+        (
+            {"data": {**ECHO, "warnings": ["in"]}, "warnings": ["out"]},
+            ("the platform warns: out", "the platform warns: in"),
+        ),
+    ],
+)
+def test_a_success_may_have_warnings(body: dict[str, Any], warnings: tuple[str, ...]) -> None:
+    """A differing purpose and the platform's own warnings, where they stand, are told and do no harm."""
+    verdict = heard(200, body)
+    assert kind_of(verdict) == SUCCESS
+    assert verdict.warnings == warnings
+
+
+def test_a_purpose_that_was_not_sent_is_no_warning() -> None:
+    """The purpose of long ago may stay what it is."""
+    assert judge(Reply(http_status=200, body=ECHO), replace(CORRECTION, purpose="")) == SUCCESS
+
+
+# Whatever the platform may say
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+SPOKEN = st.sampled_from([*ECHO, "errors", "data", "code", "message", "status"])
+ERROR = st.fixed_dictionaries({}, optional={"code": JSON | st.sampled_from([*CODES]), "message": JSON, "status": JSON})
+BODY = st.dictionaries(SPOKEN | st.text(max_size=5), JSON, max_size=6) | st.fixed_dictionaries(
+    {},
+    optional={"errors": st.lists(ERROR | JSON, max_size=3) | ERROR, "data": JSON, "warnings": st.lists(ERROR) | JSON},
+)
+
+
+@given(http_status=st.integers(0, 999) | st.sampled_from([200, 201, 400, 503]), body=BODY)
+@example(http_status=200, body={"errors": [{}]})
+@example(http_status=200, body={"errors": [float("nan")], "warnings": [float("inf")]})
+def test_no_reply_is_too_odd_to_be_judged(http_status: int, body: dict[str, Any]) -> None:
+    """Any JSON object has a verdict of printable words; with errors, or without a 2xx, it is no success."""
+    verdict = heard(http_status, body)
+    assert verdict.status in {Status.SUCCESS, Status.REFUSED, Status.FAILED, Status.IN_DOUBT, Status.PENDING}
+    assert all(text.isprintable() for text in (verdict.code, verdict.message, *verdict.warnings))
+    if verdict.status is Status.SUCCESS:
+        assert 200 <= http_status < 300
+        assert not body.get("errors")
+    else:
+        assert verdict.code
+        assert verdict.message
+    assert (verdict.status is Status.PENDING) == verdict.access_refused
+    assert not verdict.throttled or verdict.repeat
+
+
+@pytest.mark.parametrize("name", ["billNumber", "redemptionPurpose", "errors", "warnings"])
+def test_nesting_deeper_than_python_writes_down_is_survived(name: str) -> None:
+    """JSON may be nested a thousand deep, and `str` of it fails; the verdict does not."""
+    deep = orjson.loads(b"[" * 1000 + b"]" * 1000)
+    found = [{"code": deep, "message": deep}] if name in {"errors", "warnings"} else deep
+    verdict = heard(200, {**ECHO, name: found})
+    expected = {"billNumber": CONTRADICTED, "errors": REFUSED}
+    assert kind_of(verdict) == expected.get(name, SUCCESS)
