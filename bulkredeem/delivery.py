@@ -120,7 +120,8 @@ class Delivery:
         verdict = judge(answer, tries.correction)
         self._on_attempt(tries.correction, tries.total, verdict)
         if verdict.access_refused:
-            raise AccessRefusedError(self._words_of(tries.correction, verdict))
+            words = mask(verdict.message, tries.correction.identifiers)
+            raise AccessRefusedError(f"the platform refused the user name, password or till ({verdict.code}: {words})")
         if isinstance(answer, Reply):
             self._heed(answer, verdict, tries)
         if verdict.status is Status.IN_DOUBT:
@@ -158,10 +159,6 @@ class Delivery:
             request_id=reply.request_id if reply else "",
             finished_at=self._wall_clock(),
         )
-
-    @staticmethod
-    def _words_of(correction: Correction, verdict: Verdict) -> str:
-        return f"{verdict.code}: {mask(verdict.message, correction.identifiers)}"
 
 
 def _last_verdict(state: RetryCallState) -> Verdict:

@@ -366,8 +366,8 @@ def _base_url_problem(value: str) -> str:
     """Say what is wrong with a base URL, without quoting it: somebody may have put a password into it."""
     try:
         parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:  # also of a host with an empty or overlong part
         return "is not an address; write it like https://eu.api.example.com"
     if parts.username or parts.password or "@" in parts.netloc:
         return "holds a user name or password; the user name is a setting of its own"

@@ -7,6 +7,7 @@ contradict what was sent. Anything that may have been applied and brought no tru
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -126,7 +127,7 @@ def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
         treatment = _Treatment.THROTTLED_IN_DOUBT
     code = named.code or ("UNEXPECTED_REDIRECT" if reply.http_status in _REDIRECTS else f"HTTP_{reply.http_status}")
     message = "; ".join(error.message for error in errors if error.message) or _without_words(reply)
-    return treatment.verdict(code, message[:MAX_TEXT])
+    return treatment.verdict(code, _shortened(message))
 
 
 def _without_words(reply: Reply) -> str:
@@ -144,7 +145,7 @@ def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
     echo = wrapped if isinstance(wrapped, dict) else reply.body
     contradictions = list(_contradictions(echo, correction))
     if contradictions:
-        return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions)[:MAX_TEXT])
+        return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions))
     inner = () if echo is reply.body else _platform_warnings(echo)
     warnings = (*_platform_warnings(reply.body), *inner, *_echo_warnings(echo, correction))
     return Verdict(status=Status.SUCCESS, warnings=warnings)
@@ -200,14 +201,23 @@ def _listed(found: object) -> Iterator[_Error]:
 
 
 def _code(found: object) -> str:
-    whole = isinstance(found, float) and found.is_integer()
-    return _text(int(found) if whole else found)[:MAX_CODE]  # type: ignore[call-overload]  # `whole` proves the float
+    whole = int(found) if isinstance(found, float) and found.is_integer() else found
+    return _printable(whole)[:MAX_CODE]
 
 
 def _text(found: object) -> str:
-    """Bring what the platform said onto one printable line."""
+    return _shortened(_printable(found))
+
+
+def _shortened(text: str) -> str:
+    """Cut between words: half an identifier would be found by nobody who masks them."""
+    return textwrap.shorten(text, MAX_TEXT, placeholder=" …")
+
+
+def _printable(found: object) -> str:
+    """Bring what the platform said onto one printable line, not cut to measure yet but not endless either."""
     text = "" if found is None else _words(found)
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:MAX_TEXT]).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * MAX_TEXT]).split())
 
 
 def _words(found: object) -> str:

@@ -306,8 +306,8 @@ async def test_a_weekend_of_throttling_ends_in_success() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Reply(http_status=401), "HTTP_401: the platform answered HTTP 401 without saying why"),
-        (refusing(403, 4000, "8878ru is not for 919900000001"), "4000: <redemptionId> is not for <identifierValue>"),
+        (Reply(http_status=401), "(HTTP_401: the platform answered HTTP 401 without saying why)"),
+        (refusing(403, 4000, "8878ru is not for 919900000001"), "(4000: <redemptionId> is not for <identifierValue>)"),
     ],
 )
 @pytest.mark.parametrize("before", [[], [TIMEOUT]], ids=["at once", "later"])
@@ -316,7 +316,7 @@ async def test_refused_access_ends_the_run(answer: Reply, words: str, before: li
     stage = Stage(script=[*before, answer])
     with pytest.raises(AccessRefusedError) as caught:
         await stage.deliver()
-    assert str(caught.value) == words
+    assert str(caught.value) == f"the platform refused the user name, password or till {words}"
     assert stage.script == []
     assert stage.heard[-1][2].access_refused
 

@@ -397,6 +397,8 @@ def test_an_address_keeps_its_path_prefix(given: str, kept: str) -> None:
         ("https://eu.api.example.com:99999", "is not an address"),
         ("https://eu api.example.com", "is not an address"),
         ("https://eu.api.example.com\n", "is not an address"),
+        ("https://eu..api.example.com", "is not an address"),
+        (f"https://{'a' * 64}.example.com", "is not an address"),
         ("https://eu.api.example.com/?", "holds a '?' or '#'"),
         ("https://eu.api.example.com/p#", "holds a '?' or '#'"),
         ("https://eu.api.example.com/?key=1", "holds a '?' or '#'"),

@@ -176,11 +176,18 @@ def test_errors_are_read_in_whatever_form_they_come(body: dict[str, Any], code: 
 
 def test_a_talkative_platform_is_cut() -> None:
     """Neither code, message nor warnings grow beyond what a cell of a report can hold."""
-    verdict = heard(400, {"errors": [{"code": "7" * 9999, "message": "m" * 9999}] * 99})
-    assert (len(verdict.code), len(verdict.message)) == (MAX_CODE, MAX_TEXT)
-    warned = heard(200, {"warnings": [{"code": "7" * 9999, "message": "m" * 9999}] * 999}).warnings
+    verdict = heard(400, {"errors": [{"code": "7" * 9999, "message": "m " * 9999}] * 99})
+    assert (len(verdict.code), len(verdict.message)) == (MAX_CODE, MAX_TEXT - 1)
+    warned = heard(200, {"warnings": [{"code": "7" * 9999, "message": "m " * 9999}] * 999}).warnings
     assert len(warned) == MAX_WARNINGS
     assert len("; ".join(warned)) < csv.field_size_limit()
+
+
+@pytest.mark.parametrize("before", range(MAX_TEXT - 20, MAX_TEXT + 5))
+def test_a_message_is_cut_between_words(before: int) -> None:
+    """Half an identifier at the cut would be found by nobody who masks them."""
+    message = heard(400, {"errors": [{"code": 750, "message": f"{'m' * before} 919900000001 is unknown"}]}).message
+    assert "9199" not in message.replace("919900000001", "")
 
 
 @pytest.mark.parametrize("may_be_applied", [True, False])
