@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-COVERAGE_FLOOR := 90
+COVERAGE_FLOOR := 98
 
 .DEFAULT_GOAL := help
 

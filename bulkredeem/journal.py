@@ -15,6 +15,7 @@ write-ahead log is unsafe, or on a disk that says "written" before it is.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,9 @@ class Journal:
         self._connection = connection
         self._path = path
         self._waiting: list[Outcome] = []
+        # A commit that its task was cancelled around still runs in its thread. A second one beside it would send the
+        # same group into the same transaction, and its rollback would undo both.
+        self._writing = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, head: Mapping[str, str]) -> Self:
@@ -64,7 +68,7 @@ class Journal:
         if path.exists():
             raise JournalError(f"The journal {path} exists already; nothing was written.")
         journal = cls(_connect(path), path)
-        with journal._translated(), journal._connection as connection:
+        with journal._closed_on_error(), journal._translated(), journal._connection as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -79,12 +83,12 @@ class Journal:
         if not path.exists():
             raise JournalError(f"There is no journal {path}.")
         journal = cls(_connect(path), path)
-        with journal._translated():
-            (application_id,) = journal._connection.execute("PRAGMA application_id").fetchone()
-            (version,) = journal._connection.execute("PRAGMA user_version").fetchone()
-        if application_id != APPLICATION_ID or version > SCHEMA_VERSION:
-            journal.close()
-            raise JournalError(f"{path} is no journal of this version of bulkredeem; it was left as it is.")
+        with journal._closed_on_error():
+            with journal._translated():
+                (application_id,) = journal._connection.execute("PRAGMA application_id").fetchone()
+                (version,) = journal._connection.execute("PRAGMA user_version").fetchone()
+            if application_id != APPLICATION_ID or version > SCHEMA_VERSION:
+                raise JournalError(f"{path} is no journal of this version of bulkredeem; it was left as it is.")
         return journal
 
     def append(self, outcome: Outcome) -> None:
@@ -98,16 +102,17 @@ class Journal:
 
     def commit(self) -> None:
         """Make everything that waits durable; on an error it goes on waiting, and JournalError is raised."""
-        group = self._waiting[:]
-        if not group:
-            return
-        with self._translated(), self._connection as connection:
-            connection.executemany(_INSERT, map(_as_record, group))
-        del self._waiting[: len(group)]
+        with self._writing:
+            group = self._waiting[:]
+            if not group:
+                return
+            with self._translated(), self._connection as connection:
+                connection.executemany(_INSERT, map(_as_record, group))
+            del self._waiting[: len(group)]
 
     def note(self, values: Mapping[str, str]) -> None:
         """Add to the head, or replace what is there, durable on return."""
-        with self._translated(), self._connection as connection:
+        with self._writing, self._translated(), self._connection as connection:
             connection.executemany("INSERT OR REPLACE INTO head VALUES (?, ?)", values.items())
 
     def head(self) -> dict[str, str]:
@@ -124,6 +129,15 @@ class Journal:
     def close(self) -> None:
         """Close the file; what waits is not committed by this."""
         self._connection.close()
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Leave no open file behind when nobody gets the journal."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -38,7 +38,10 @@ def write_results(
     before every row and raises what is to end the writing. Raises ReportError when the disk does not take them.
     """
     tally = Tally()
-    encoding = "utf-8-sig" if has_byte_order_mark(snapshot) else "utf-8"
+    try:
+        encoding = "utf-8-sig" if has_byte_order_mark(snapshot) else "utf-8"
+    except OSError as exc:
+        raise ReportError(f"{snapshot} could not be read: {exc.strerror or exc}.") from exc
     with _whole_file(folder / RESULTS, encoding) as results, _whole_file(folder / NOT_DONE, encoding) as not_done:
         all_rows, open_rows = (csv.writer(file, lineterminator="\r\n") for file in (results, not_done))
         header = _header(read_headers(snapshot))
@@ -68,7 +71,10 @@ def point_latest_to(folder: Path) -> None:
     aside = folder.parent / f".{LATEST}.{folder.name}"
     with suppress(OSError):
         aside.symlink_to(folder.name)
-        aside.replace(link)
+        try:
+            aside.replace(link)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def make_run_folder(reports: Path, run_id: str) -> Path:

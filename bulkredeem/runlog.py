@@ -7,6 +7,7 @@ redemption or a customer: a row is named by its number.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -25,9 +26,15 @@ class RunLog:
     """Writes one run's log; a context manager that owns the file."""
 
     def __init__(self, folder: Path, *, run_id: str, level: str) -> None:
-        """Open `run.log` in the run's folder; `level` is `debug`, `info`, `warning` or `error`."""
+        """Open `run.log` in the run's folder; `level` is `debug`, `info`, `warning` or `error`.
+
+        Raises ReportError when it cannot be opened.
+        """
         self._path = folder / LOG
-        self._file = self._path.open("ab")
+        try:
+            self._file = self._path.open("ab")
+        except OSError as exc:
+            raise ReportError(f"{self._path} could not be opened: {exc.strerror or exc}.") from exc
         self._logger = structlog.wrap_logger(
             _Lines(self._path, self._file),
             wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -45,7 +52,9 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        # Each line was flushed, or its error told; closing tries once more to write what the disk did not take.
+        with suppress(OSError):
+            self._file.close()
 
     def event(self, name: str, **facts: str | float | None) -> None:
         """Log something about the run as a whole."""

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from bulkredeem.errors import BulkRedeemError
 from bulkredeem.journal import Journal
 from bulkredeem.model import Invalid, Outcome, Status
 from bulkredeem.runlog import RunLog
@@ -54,13 +53,13 @@ class Recorder:
         if self._journal.waiting >= COMMIT_ROWS:
             await self.commit()
 
-    async def keep_committing(self, on_failure: Callable[[BulkRedeemError], None]) -> None:
+    async def keep_committing(self, on_failure: Callable[[Exception], None]) -> None:
         """Commit again and again until `close`; tell of the first failure and end."""
         while self._open:
             await self._sleep(COMMIT_INTERVAL)
             try:
                 await self.commit()
-            except BulkRedeemError as exc:
+            except Exception as exc:  # noqa: BLE001  an error nobody hears of would let a run go on unrecorded
                 on_failure(exc)
                 return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from bulkredeem.application import CheckReport, check_file
 from bulkredeem.cli.ending import show_groups
 from bulkredeem.cli.progress import duration_in_words
+from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import ExitCode, InputFileError
 from bulkredeem.settings import Settings
@@ -27,7 +27,7 @@ def check_files(files: Sequence[Path], settings: Settings) -> ExitCode:
         try:
             report = check_file(path, settings)
         except InputFileError as exc:
-            print(exc, file=sys.stderr)
+            complain(exc)
             worst = max(worst, exc.exit_code)
             continue
         _show(path, report, settings, console)
@@ -42,8 +42,8 @@ def _show(path: Path, report: CheckReport, settings: Settings, console: Console)
         show_groups(console, "Worth knowing:", report.warnings)
     say(console, _verdict(path, report, settings.rate), style="bold")
     if settings.json_summary:
-        sys.stdout.write(orjson.dumps({"path": str(path), **_as_json_object(report)}).decode() + "\n")
-        sys.stdout.flush()
+        name = str(path).encode(errors="replace").decode()
+        write_json_line(orjson.dumps({"path": name, **_as_json_object(report)}))
 
 
 def _verdict(path: Path, report: CheckReport, rate: str) -> str:

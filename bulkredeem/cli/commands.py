@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import traceback
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from bulkredeem import __version__
 from bulkredeem.cli import options
+from bulkredeem.cli.streams import complain
 from bulkredeem.errors import BulkRedeemError, ExitCode
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ def main() -> NoReturn:
     try:
         app(prog_name="bulkredeem")
     except BulkRedeemError as exc:
-        print(exc, file=sys.stderr)
+        complain(exc)
         sys.exit(exc.exit_code)
+    except Exception as exc:  # noqa: BLE001  Python's own exit code for it is 1, which says something else here
+        # Where it came from and no more: the error's text may quote a row or a secret.
+        complain("".join(traceback.format_tb(exc.__traceback__)).rstrip())
+        complain(f"An error of ours ({type(exc).__name__}); please report it with the lines above.")
+        sys.exit(ExitCode.INTERNAL_ERROR)
     sys.exit(ExitCode.DONE)
 
 
@@ -113,7 +120,9 @@ def sandbox(
         typer.Argument(metavar="[-- COMMAND...]", help="Run this against the sandbox, and end with it."),
     ] = None,
     *,
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port on loopback; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="Port on loopback; 0 takes a free one.")
+    ] = 0,
     limit: Annotated[
         str, typer.Option("--limit", metavar="RATE", help="Most requests: 100/min, 20/s, or none.")
     ] = "none",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 from rich.text import Text
 
@@ -104,7 +104,7 @@ class PlainLines(Silent):
 
 
 class LiveLine(Silent):
-    """Keeps one line up to date on a terminal."""
+    """Keeps a line up to date on a terminal, and below it one of counts: together they are wider than 80 columns."""
 
     def __init__(self, console: Console) -> None:
         """Show nothing yet."""
@@ -112,12 +112,11 @@ class LiveLine(Silent):
         self._counts: dict[Status, int] = {}
         self._task: TaskID | None = None
         self._pause = _PauseColumn()
-        self._progress = Progress(
+        self._progress = _TwoLines(
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeLeftColumn(compact=True),
-            TextColumn("{task.fields[counts]}"),
             self._pause,
             console=console,
             refresh_per_second=5,
@@ -136,17 +135,32 @@ class LiveLine(Silent):
         """Say what is about to happen, and begin the line."""
         _announce(self._console, start)
         self._pause.live = start.live
-        self._task = self._progress.add_task("", total=start.info.rows, counts="")
+        self._task = self._progress.add_task("", total=start.info.rows)
 
     def recorded(self, outcome: Outcome) -> None:
         """Move the line on."""
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
         if self._task is not None:
-            self._progress.update(self._task, advance=1, counts=_in_words(self._counts, coloured=True))
+            self._progress.counts = _in_words(self._counts, coloured=True)
+            self._progress.update(self._task, advance=1)
 
     def delivered(self) -> None:
         """Say that the reports are being written."""
         self._pause.live = None
+
+
+class _TwoLines(Progress):
+    """The usual line, and the counts by status below it."""
+
+    counts: str = ""
+    """As markup."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.counts:
+            counts = Text.from_markup(self.counts, overflow="ellipsis")
+            counts.no_wrap = True
+            yield counts
 
 
 class _RateColumn(ProgressColumn):
@@ -168,7 +182,7 @@ class _PauseColumn(ProgressColumn):
         seconds = self.live.paused_for() if self.live else 0.0
         if seconds < WORTH_MENTIONING:
             return Text("")
-        return Text(f"the platform asks to wait: {seconds:.0f} s", style="yellow")
+        return Text(f"the platform says: wait {seconds:.0f} s", style="yellow", no_wrap=True)
 
 
 def duration_in_words(seconds: float) -> str:

@@ -7,11 +7,15 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bulkredeem.errors import ConfigurationError
 from bulkredeem.model import Rate
 from bulkredeem.sandbox import Sandbox
+
+_SHELL_SAYS_KILLED: Final = 128
+"""A shell adds the number of the signal that ended a command to this."""
 
 
 async def serve(command: Sequence[str], *, port: int, limit: str, latency: float, fail_ratio: float, seed: int) -> int:
@@ -24,14 +28,21 @@ async def serve(command: Sequence[str], *, port: int, limit: str, latency: float
             "BULKREDEEM_PASSWORD": sandbox.password,
         }
         if command:
-            return await _run_beside(command, environment)
+            return await _run_beside(command, _without_other_credentials() | environment)
+        signalled = _signalled()
         for name, value in environment.items():
             print(f"export {name}={value}", flush=True)
         print(
             "The sandbox runs until Ctrl-C. Paste the lines above into another terminal.", file=sys.stderr, flush=True
         )
-        await _signalled()
+        await signalled.wait()
     return 0
+
+
+def _without_other_credentials() -> dict[str, str]:
+    """Return our environment without the credentials of the platform: two passwords would contradict each other."""
+    replaced = {"BULKREDEEM_BASE_URL", "BULKREDEEM_USERNAME", "BULKREDEEM_PASSWORD", "BULKREDEEM_PASSWORD_FILE"}
+    return {name: value for name, value in os.environ.items() if name.upper() not in replaced}
 
 
 def _limit(text: str) -> Rate | None:
@@ -42,21 +53,23 @@ def _limit(text: str) -> Rate | None:
     return None if math.isinf(rate.requests) else rate
 
 
-async def _run_beside(command: Sequence[str], environment: dict[str, str]) -> int:
-    """Run the command with the sandbox's address and credentials; signals are the command's business, not ours."""
+async def _run_beside(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the command and return its exit code, as a shell would; signals are the command's business, not ours."""
     loop = asyncio.get_running_loop()
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment)
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
     except OSError as exc:
         raise ConfigurationError(f"{command[0]} cannot be started: {exc.strerror}.") from exc
     # A terminal sends Ctrl-C to both of us; SIGTERM reaches only this process, so it is passed on.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     loop.add_signal_handler(signal.SIGTERM, process.terminate)
-    return await process.wait()
+    code = await process.wait()
+    return code if code >= 0 else _SHELL_SAYS_KILLED - code
 
 
-async def _signalled() -> None:
+def _signalled() -> asyncio.Event:
+    """Return what Ctrl-C and SIGTERM set from now on."""
     loop, signalled = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled.set)
-    await signalled.wait()
+    return signalled

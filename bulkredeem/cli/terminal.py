@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TextIO, cast
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from bulkredeem.cli.streams import Lasting
+
 
 def make_console(*, on_stderr: bool) -> Console:
     """Return the console of a command; on standard error when standard output belongs to JSON."""
-    return Console(stderr=on_stderr, highlight=False)
+    stream = Lasting(sys.stderr if on_stderr else sys.stdout)
+    return Console(file=cast("TextIO", stream), highlight=False, emoji=False)
 
 
 def say(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:

@@ -1,0 +1,859 @@
+"""The command line, as real processes: what it prints where, how it ends, and what signals do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+
+from bulkredeem import __version__
+from bulkredeem.application import Live, Start
+from bulkredeem.cli.commands import app
+from bulkredeem.cli.progress import PLAIN_INTERVAL, LiveLine, PlainLines
+from bulkredeem.columns import ColumnMap
+from bulkredeem.errors import ExitCode
+from bulkredeem.model import Outcome, Rate, Status
+from bulkredeem.sandbox import Fault, Sandbox
+from bulkredeem.settings import CONFIG_FILE, ENV_PREFIX, Settings
+from bulkredeem.summary import RunInfo
+
+WriteCsv = Callable[..., Path]
+PASSWORD = "quiet-Otter-42"
+HEADER = ["redemptionId", "billNumber", "identifierValue"]
+README = Path(__file__).parent.parent / "README.md"
+LIMITED = """
+import atexit, resource, runpy, sys
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, unlimited[1]))
+atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, unlimited)
+runpy.run_module("bulkredeem", run_name="__main__")
+"""
+"""Runs the command on a "disk" that takes no file beyond 150,000 bytes."""
+UNDER_NOHUP = """
+import runpy, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+runpy.run_module("bulkredeem", run_name="__main__")
+"""
+"""Runs the command as `nohup` does."""
+
+
+def good_rows(count: int, *, prefix: str = "AB") -> list[list[str]]:
+    """Return a file of so many rows, each of a redemption and a customer of its own."""
+    return [HEADER, *([f"{prefix}{number:04}", f"B-{number}", f"9199{number:08}"] for number in range(count))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The JSON objects on standard output, one for each line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(kw_only=True)
+class Terminal:
+    """Where commands are typed: a working directory and an environment."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    async def start(self, *words: str | Path, python: tuple[str, ...] = ("-m", "bulkredeem"), **options: Any) -> Any:
+        """Start a command with its standard output and error in pipes, unless told otherwise."""
+        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+        environment = {**self.environment, **options.pop("env", {})}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *python, *map(str, words), cwd=self.folder, env=environment, **{**pipes, **options}
+        )
+
+    async def run(self, *words: str | Path, **options: Any) -> Ended:
+        """Run a command to its end."""
+        return await ended(await self.start(*words, **options))
+
+    def configured(self, sandbox: Sandbox) -> Terminal:
+        """Return this terminal with a sandbox's address and credentials in its environment."""
+        credentials = {
+            "BULKREDEEM_BASE_URL": sandbox.base_url,
+            "BULKREDEEM_USERNAME": sandbox.username,
+            "BULKREDEEM_PASSWORD": PASSWORD,
+        }
+        return Terminal(folder=self.folder, environment={**self.environment, **credentials})
+
+    @property
+    def latest(self) -> Path:
+        """The folder of the newest run."""
+        return self.folder / "reports" / "latest"
+
+    def summary(self) -> dict[str, Any]:
+        """Read the summary of the newest run."""
+        found: dict[str, Any] = json.loads((self.latest / "summary.json").read_text())
+        return found
+
+    def statuses(self) -> list[str]:
+        """Read the column `status` of the newest run's results."""
+        lines = (self.latest / "results.csv").read_text(encoding="utf-8").splitlines()[1:]
+        return [line.split(",")[1] for line in lines]
+
+
+async def ended(process: asyncio.subprocess.Process) -> Ended:
+    """Wait for the end of a process, but not for ever, and return what it left on its pipes."""
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(code=process.returncode, out=_text(out), err=_text(err))
+
+
+def _text(output: bytes | None) -> str:
+    """Read what a pipe gave, in whatever encoding; nothing for no pipe."""
+    return (output or b"").decode(errors="replace")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it never came about")
+
+
+async def says(stream: asyncio.StreamReader, words: str) -> None:
+    """Read lines until one holds these words."""
+    async with asyncio.timeout(30):
+        async for line in stream:
+            if words in line.decode():
+                return
+    pytest.fail(f"it never said {words!r}")
+
+
+@pytest.fixture
+def unconfigured(tmp_path: Path) -> Terminal:
+    """Give a terminal in an empty folder that knows nothing of us."""
+    ours = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and not name.upper().startswith("BULKREDEEM_")
+    }
+    return Terminal(folder=tmp_path, environment=plain)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Give a sandbox with a password of its own, no faults and no limit."""
+    async with Sandbox(password=PASSWORD) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def terminal(unconfigured: Terminal, sandbox: Sandbox) -> Terminal:
+    """Give a terminal whose environment says where the sandbox is and who we are."""
+    return unconfigured.configured(sandbox)
+
+
+class Gate:
+    """Lets ten requests through a sandbox and holds all others until it is opened."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        """Stand in the sandbox's way."""
+        self._places = asyncio.Semaphore(10)
+        sandbox.latency, sandbox.sleep = 1.0, self._pass
+
+    def let_one_go(self) -> None:
+        """Let the one through that has waited longest."""
+        self._places.release()
+
+    def open(self) -> None:
+        """Let everything through."""
+        for _ in range(1000):
+            self._places.release()
+
+    async def _pass(self, _: float) -> None:
+        await self._places.acquire()
+
+
+class TestExitCodes:
+    """What a scheduler is told."""
+
+    async def test_0_when_every_row_is_done(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """A good file ends with 0 and a sentence that nobody is needed, and nothing stands on standard error."""
+        run = await terminal.run("run", write_csv(good_rows(12)), "--rate", "none")
+        assert (run.code, run.err) == (0, "")
+        assert run.out.splitlines()[-1] == "All 12 rows were updated. Nothing is left to do."
+        assert terminal.statuses() == ["success"] * 12
+        assert len(sandbox.applied) == 12
+
+    async def test_1_when_rows_need_somebody(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """A refused row ends with 1, and the last line is a command that goes on with the options of this one."""
+        path = write_csv([HEADER, ["AB12CD", "B", "919900000001"], ["NOPE", "B", "919900000002"]])
+        run = await terminal.run("run", path, "--rate", "none", "--max-workers", "3")
+        assert run.code == 1
+        *_, sentence, command = run.out.splitlines()
+        assert sentence.startswith(
+            "1 of 2 rows were updated. 1 needs someone: 1 refused by the platform. Open reports/"
+        )
+        assert command.startswith("bulkredeem run --rate none --max-workers 3 reports/")
+        assert (terminal.folder / command.split()[-1]).read_text().count("\n") == 2
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["missing.csv"], "missing.csv cannot be read: No such file or directory."),
+            (["."], ". cannot be read: Is a directory."),
+            (["fixes.csv", "--rate", "fast"], "--rate: 'fast' is not a rate"),
+            (["fixes.csv", "--max-workers", "0"], "--max-workers: "),
+            (["fixes.csv", "--map", "Bill No"], "--map: write it like"),
+            (["fixes.csv", "--config", "none.toml"], "The configuration file none.toml cannot be read"),
+            (["fixes.csv", "--profile", "live"], "The profile 'live' is asked for"),
+            (["fixes.csv", "--base-url", "http://example.com"], "--base-url: is http, which would send the password"),
+            (["fixes.csv", "--reports", "fixes.csv"], "No folder for reports can be made at fixes.csv/"),
+            (["fixes.csv", "--reports", "fixes.csv/deeper"], "No folder for reports can be made at fixes.csv/deeper/"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    async def test_2_when_it_cannot_start(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox, words: list[str], said: str
+    ) -> None:
+        """A wrong file, option, configuration or folder is one sentence on standard error, and nothing is sent."""
+        write_csv(good_rows(1))
+        run = await terminal.run("run", *words)
+        assert (run.code, run.out, sandbox.requests) == (2, "", 0)
+        assert run.err.startswith(said)
+        assert len(run.err.splitlines()) == 1
+        assert not terminal.latest.exists()
+
+    @pytest.mark.parametrize("words", [["run"], ["run", "--nonsense", "f.csv"], ["sandbox", "--port", "70000"]])
+    async def test_2_for_wrong_usage(self, unconfigured: Terminal, words: list[str]) -> None:
+        """What cannot be understood is said together with the usage, without a traceback."""
+        run = await unconfigured.run(*words)
+        assert (run.code, run.out) == (2, "")
+        assert "Usage: bulkredeem" in run.err
+        assert "Traceback" not in run.err
+
+    async def test_2_lists_all_that_is_missing(self, unconfigured: Terminal, write_csv: WriteCsv) -> None:
+        """Who has configured nothing is told everything at once, and how to."""
+        run = await unconfigured.run("run", write_csv(good_rows(1)))
+        assert (run.code, run.out) == (2, "")
+        (sentence,) = run.err.splitlines()
+        for word in ("--base-url", "BULKREDEEM_BASE_URL", "BULKREDEEM_USERNAME", "BULKREDEEM_PASSWORD_FILE"):
+            assert word in sentence
+
+    async def test_4_when_access_is_refused(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """Wrong credentials send one request, leave every row pending, and say what the platform said."""
+        sandbox.password = "another"
+        run = await terminal.run("run", write_csv(good_rows(50)))
+        assert (run.code, sandbox.requests) == (4, 1)
+        assert terminal.statuses() == ["pending"] * 50
+        assert "Stopped early: the platform refused the user name, password or till (401: Authentication" in run.out
+
+    async def test_70_for_an_error_of_ours(self, unconfigured: Terminal) -> None:
+        """What nobody foresaw is 70 and not Python's 1; it says where, and not what: that may quote a secret."""
+        program = (
+            "from bulkredeem.cli import commands\n"
+            "def app(**_): raise RuntimeError('quiet-Otter-42')\n"
+            "commands.app = app\n"
+            "commands.main()\n"
+        )
+        run = await unconfigured.run(python=("-c", program))
+        assert (run.code, run.out) == (70, "")
+        assert "An error of ours (RuntimeError)" in run.err
+        assert "in app" in run.err
+        assert "Otter" not in run.err
+
+
+class TestSeveralFiles:
+    """One run per file."""
+
+    async def test_they_run_in_the_order_given(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """Neither a row that is not done nor an unusable file stops the rest; the highest code is the process's."""
+        write_csv(good_rows(2, prefix="ZZ"), "z.csv")
+        write_csv([HEADER, ["NOPE", "B", "919900000002"]], "n.csv")
+        write_csv(good_rows(2, prefix="AA"), "a.csv")
+        run = await terminal.run("run", "z.csv", "n.csv", "gone.csv", "a.csv", "--max-workers", "1", "--rate", "none")
+        assert run.code == 2
+        assert run.err == "gone.csv cannot be read: No such file or directory.\n"
+        assert [each.identifier for each in sandbox.applied] == ["ZZ0000", "ZZ0001", "AA0000", "AA0001"]
+        assert [line.split(":")[0] for line in run.out.splitlines() if "; uses" in line] == ["z.csv", "n.csv", "a.csv"]
+        assert len([each for each in (terminal.folder / "reports").iterdir() if not each.is_symlink()]) == 3
+
+    async def test_refused_access_stops_the_rest(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """After a 4 no further file is begun, and those left out are named."""
+        sandbox.permitted = False
+        for name in ("a.csv", "b.csv", "c.csv"):
+            write_csv(good_rows(3), name)
+        run = await terminal.run("run", "a.csv", "b.csv", "c.csv")
+        assert (run.code, sandbox.requests) == (4, 1)
+        assert run.out.splitlines()[-1] == "Not begun: b.csv, c.csv."
+
+    async def test_a_signal_stops_the_rest(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """After a 3 no further file is begun."""
+        gate = Gate(sandbox)
+        write_csv(good_rows(50), "a.csv")
+        write_csv(good_rows(50), "b.csv")
+        process = await terminal.start("run", "a.csv", "b.csv", "--max-workers", "2", "--rate", "none")
+        await until(lambda: sandbox.requests == 12)
+        process.send_signal(signal.SIGTERM)
+        await says(process.stdout, "SIGTERM: finishing")
+        gate.open()
+        run = await ended(process)
+        assert run.code == 3
+        assert run.out.splitlines()[-1] == "Not begun: b.csv."
+
+
+class TestOutput:
+    """What is printed where."""
+
+    async def test_json_has_standard_output_for_itself(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """Exactly one object per file, the same as its `summary.json`; all words are on standard error."""
+        write_csv(good_rows(2), "a.csv")
+        write_csv([HEADER, ["NOPE", "B", "919900000002"]], "b.csv")
+        run = await terminal.run("run", "a.csv", "b.csv", "--json", "--rate", "none")
+        assert run.code == 1
+        first, second = run.objects
+        assert [first["input"]["path"], second["input"]["path"]] == ["a.csv", "b.csv"]
+        assert [first["exit_code"], second["exit_code"]] == [0, 1]
+        assert second == terminal.summary()
+        assert "All 2 rows were updated" in run.err
+        assert "bulkredeem run --rate none reports/" in run.err
+
+    async def test_json_and_quiet_go_together(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """A program that reads the summary can have the rest reduced to the closing sentence, from the environment."""
+        run = await terminal.run("run", write_csv(good_rows(2)), env={"BULKREDEEM_JSON": "1", "BULKREDEEM_QUIET": "1"})
+        assert [each["state"] for each in run.objects] == ["finished"]
+        assert run.err == "All 2 rows were updated. Nothing is left to do.\n"
+
+    async def test_quiet_says_one_sentence(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """Nothing but the closing sentence, on standard output."""
+        run = await terminal.run("run", write_csv(good_rows(2)), "--quiet", "--rate", "none")
+        assert (run.out, run.err) == ("All 2 rows were updated. Nothing is left to do.\n", "")
+
+    async def test_a_pipe_gets_plain_lines(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """Without a terminal there are no escape codes and no folded lines, and the path can be copied whole."""
+        path = write_csv([HEADER, *good_rows(3)[1:], ["NOPE", "B", "919900000002"]], "f" * 100 + ".csv")
+        run = await terminal.run("run", path, "--reports", "reports/:bug:", "--rate", "none")
+        lines = run.out.splitlines()
+        assert "\x1b" not in run.out
+        assert lines[0] == f"{path}: 4 rows; uses redemptionId, billNumber, identifierValue."
+        assert lines[1].startswith("Reports: reports/:bug:/")
+        assert lines[2].startswith("4 rows, 4 requests, ")
+        assert [line.split() for line in lines[3:5]] == [["3", "success"], ["1", "refused"]]
+        assert lines[5] == "What went wrong most:"
+        assert lines[6].split() == ["1", "×", "750,", "row", "5"]  # noqa: RUF001  the sign that is printed
+        assert lines[7].strip() == "Redemption update failed : redemption not found"
+
+    @pytest.mark.parametrize("kind", ["ascii", "latin-1"])
+    async def test_any_encoding_will_do(self, terminal: Terminal, write_csv: WriteCsv, kind: str) -> None:
+        """A stream that lacks a character gets its escape; the run and its exit code do not suffer, nor does JSON."""
+        path = write_csv([HEADER, ["NOPE", "B", "919900000002"]], "Müller ☂.csv")
+        told = await terminal.run("run", path.name, "--json", "--rate", "none", env={"PYTHONIOENCODING": kind})
+        assert told.code == 1
+        assert "Traceback" not in told.err
+        assert told.objects[0]["input"]["path"] == "Müller ☂.csv"
+
+    async def test_a_reader_that_leaves_does_not_end_the_run(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """`bulkredeem run … | head -1` still updates every row, and its exit code still tells of them."""
+        reading, writing = os.pipe()
+        path = write_csv([*good_rows(30), ["NOPE", "B", "919900000002"]])
+        process = await terminal.start("run", path, "--rate", "none", stdout=writing)
+        os.close(writing)
+        os.close(reading)
+        run = await ended(process)
+        assert (run.code, run.err) == (1, "")
+        assert len(sandbox.applied) == 30
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+    async def test_json_that_cannot_be_written_is_said(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """When the file behind standard output is on a full disk the run goes on, and the program's reader is told."""
+        full = os.open("/dev/full", os.O_WRONLY)
+        run = await terminal.run("run", write_csv(good_rows(3)), "--json", "--quiet", stdout=full)
+        os.close(full)
+        assert run.code == 0
+        assert run.err.splitlines()[-1] == "The JSON could not be written to standard output: No space left on device."
+        assert terminal.summary()["counts"]["success"] == 3
+
+    async def test_a_disk_that_fills_up_is_3(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """When log or journal cannot grow any more the run drains and says so, and no row is lost."""
+        path = write_csv(good_rows(1500))
+        run = await terminal.run("run", path, "--rate", "none", python=("-c", LIMITED))
+        assert run.code == 3
+        assert "Traceback" not in run.err
+        assert re.search(r"Stopped early: .*(journal\.sqlite failed|run\.log could not be written)", run.out)
+        summary = terminal.summary()
+        assert (summary["state"], summary["exit_code"]) == ("stopped", 3)
+        assert sum(summary["counts"].values()) == len(terminal.statuses()) == 1500
+        assert 0 < summary["counts"]["success"] == terminal.statuses().count("success") <= len(sandbox.applied)
+        assert summary["counts"]["pending"] > 0
+
+    async def test_a_terminal_gets_a_live_line(
+        self, unconfigured: Terminal, sandbox: Sandbox, write_csv: WriteCsv
+    ) -> None:
+        """On 80 columns the bar, the rate, the time left and the counts stand in lines that never fold."""
+        sandbox.latency = 0.02
+        sandbox.faults = lambda update: Fault.error(status=400, code=750) if update.number % 9 == 0 else None
+        path = write_csv(good_rows(1200))
+        shown = await shown_on_terminal(unconfigured.configured(sandbox), 80, "run", path.name, "--rate", "none")
+        assert "\x1b[?25h" in shown, "the cursor stays hidden"
+        lines = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)) if line.strip()]
+        bars = [line for line in lines if "━" in line]
+        assert len(bars) > 3
+        assert all(len(line) <= 80 for line in bars)
+        assert all(re.search(r"━ +\d+/1200( |$)", line) for line in bars)
+        assert any(re.search(r"/1200 \d[\d,]*/(s|min) \d\d:\d\d", line) for line in bars), "neither rate nor time left"
+        assert any(re.fullmatch(r"[\d,]+ success, [\d,]+ refused *", line) for line in lines)
+        sentence = next(index for index, line in enumerate(lines) if "of 1,200 rows were updated" in line)
+        assert len(lines[sentence]) <= 80
+        assert lines[-1].startswith("bulkredeem run --rate none reports/")
+
+
+async def shown_on_terminal(terminal: Terminal, columns: int, *words: str) -> str:
+    """Run a command on a pseudo-terminal so many columns wide, and return all that it wrote there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    streams: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = await terminal.start(*words, env={"TERM": "xterm-256color"}, **streams)
+    os.close(theirs)
+    shown = b""
+    async with asyncio.timeout(60):
+        while chunk := await asyncio.to_thread(read_terminal, ours):
+            shown += chunk
+    os.close(ours)
+    await process.wait()
+    return shown.decode()
+
+
+def read_terminal(descriptor: int) -> bytes:
+    """Read what there is; nothing when the other side is closed, which Linux calls an error."""
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""
+
+
+class TestSignals:
+    """Ctrl-C, SIGTERM, and a terminal that goes away."""
+
+    @pytest.mark.parametrize(
+        ("number", "name"),
+        [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
+    )
+    async def test_the_first_drains(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox, number: signal.Signals, name: str
+    ) -> None:
+        """Requests under way end and count, none starts, the rest is pending, all reports are written, exit 3."""
+        gate = Gate(sandbox)
+        process = await terminal.start("run", write_csv(good_rows(60)), "--max-workers", "4", "--rate", "none")
+        await until(lambda: sandbox.requests == 14)
+        process.send_signal(number)
+        await says(process.stdout, f"{name}: finishing what is under way, starting nothing new.")
+        assert process.returncode is None
+        gate.open()
+        run = await ended(process)
+        assert (run.code, run.err) == (3, "")
+        assert sandbox.requests == len(sandbox.applied) == 14
+        assert terminal.statuses() == ["success"] * 14 + ["pending"] * 46
+        summary = terminal.summary()
+        assert (summary["state"], summary["stop_reason"], summary["exit_code"]) == ("stopped", name, 3)
+        assert f"Stopped early: {name}. 14 of 60 rows were updated." in run.out
+
+    async def test_a_second_ctrl_c_stops_at_once(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """Without waiting for any answer it ends with 130; the summary is written, and what was recorded counts."""
+        Gate(sandbox)
+        process = await terminal.start("run", write_csv(good_rows(60)), "--max-workers", "4", "--rate", "none")
+        await until(lambda: sandbox.requests == 14)
+        process.send_signal(signal.SIGINT)
+        await says(process.stdout, "Ctrl-C again stops at once.")
+        process.send_signal(signal.SIGINT)
+        run = await ended(process)
+        assert (run.code, run.err) == (130, "")
+        assert "Stopped at once." in run.out
+        summary = terminal.summary()
+        assert (summary["state"], summary["exit_code"]) == ("stopped", 130)
+        assert (summary["counts"]["success"], summary["counts"]["pending"]) == (10, 50)
+        assert not (terminal.latest / "results.csv").exists()
+
+    async def test_sigterm_twice_goes_on_draining(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """A scheduler that repeats itself does not cut requests off."""
+        gate = Gate(sandbox)
+        process = await terminal.start("run", write_csv(good_rows(60)), "--max-workers", "4", "--rate", "none")
+        await until(lambda: sandbox.requests == 14)
+        process.send_signal(signal.SIGTERM)
+        await says(process.stdout, "SIGTERM: finishing")
+        process.send_signal(signal.SIGTERM)
+        gate.open()
+        run = await ended(process)
+        assert run.code == 3
+        assert terminal.statuses().count("success") == 14
+
+    async def test_one_ctrl_c_never_cuts_off(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
+        """Who presses it while the run is stopping for a reason of its own still gets whole answers and reports."""
+        gate = Gate(sandbox)
+        sandbox.faults = lambda update: Fault.error(status=403, code=4000) if update.number == 11 else None
+        words = ["--max-workers", "4", "--rate", "none", "--log-level", "debug"]
+        process = await terminal.start("run", write_csv(good_rows(60)), *words)
+        await until(lambda: sandbox.requests == 14)
+        gate.let_one_go()
+        await until(lambda: '"4000"' in (terminal.latest / "run.log").read_text())
+        process.send_signal(signal.SIGINT)
+        await says(process.stdout, "Ctrl-C: finishing")
+        gate.open()
+        run = await ended(process)
+        assert run.code == 4
+        assert terminal.statuses().count("success") == len(sandbox.applied) == 13
+        assert terminal.summary()["requests"] == sandbox.requests == 14
+
+    async def test_an_ignored_hangup_stays_ignored(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """A run under `nohup` goes on when its terminal goes away."""
+        gate = Gate(sandbox)
+        path = write_csv(good_rows(20))
+        process = await terminal.start("run", path, "--max-workers", "4", "--rate", "none", python=("-c", UNDER_NOHUP))
+        await until(lambda: sandbox.requests == 14)
+        process.send_signal(signal.SIGHUP)
+        gate.open()
+        assert (await ended(process)).code == 0
+        assert terminal.statuses() == ["success"] * 20
+
+
+def traces_of(password: str, username: str) -> list[bytes]:
+    """Return every form in which a password might be found."""
+    digest = hashlib.md5(password.encode(), usedforsecurity=False).hexdigest()
+    forms = [password, digest, f"{username}:{digest}", f"{username}:{password}"]
+    return [
+        *(each.encode() for each in forms),
+        *(base64.b64encode(each.encode()) for each in forms),
+        digest.upper().encode(),
+    ]
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "refused"])
+async def test_the_password_is_nowhere(
+    terminal: Terminal,
+    write_csv: WriteCsv,
+    sandbox: Sandbox,
+    accepted: bool,  # noqa: FBT001  parametrised
+) -> None:
+    """No byte of output, reports, log or journal holds it, in no form, whether the platform takes it or not."""
+    sandbox.password = PASSWORD if accepted else "another"
+    path = write_csv([HEADER, ["AB12CD", "B", "919900000001"], ["NOPE", "B", "919900000002"]])
+    run = await terminal.run("run", path, "--rate", "none", "--log-level", "debug", "--json")
+    assert run.code == (1 if accepted else 4)
+    written = [each.read_bytes() for each in (terminal.folder / "reports").rglob("*") if each.is_file()]
+    assert len(written) >= 6
+    for content in (run.out.encode(), run.err.encode(), *written):
+        for trace in traces_of(PASSWORD, sandbox.username):
+            assert trace not in content
+
+
+class TestCheck:
+    """`bulkredeem check`."""
+
+    async def test_it_needs_no_configuration(self, unconfigured: Terminal, write_csv: WriteCsv) -> None:
+        """A good file is 0, without address or password, and leaves nothing behind."""
+        path = write_csv(good_rows(200))
+        run = await unconfigured.run("check", path.name)
+        assert (run.code, run.err) == (0, "")
+        assert run.out.splitlines() == [
+            "fixes.csv: uses redemptionId, billNumber, identifierValue.",
+            "All 200 rows could be sent: 200 requests, about 0:02:00 at 100/min.",
+        ]
+        assert [each.name for each in unconfigured.folder.iterdir()] == ["fixes.csv"]
+
+    async def test_it_finds_problems_of_every_file(self, unconfigured: Terminal, write_csv: WriteCsv) -> None:
+        """Rows that cannot be sent are 1, an unusable file 2, and the rest is checked all the same."""
+        write_csv([HEADER, ["AB12CD", "B", "919900000001"], ["", "", "919900000001"]], "bad.csv")
+        write_csv(good_rows(1), "good.csv")
+        bad = await unconfigured.run("check", "bad.csv")
+        assert bad.code == 1
+        assert "Rows that cannot be sent:" in bad.out
+        assert "1 of 2 rows could be sent" in bad.out
+        run = await unconfigured.run("check", "gone.csv", "bad.csv", "good.csv", "--json", "--quiet")
+        assert run.code == 2
+        assert [(each["path"], each["exit_code"]) for each in run.objects] == [("bad.csv", 1), ("good.csv", 0)]
+        assert run.objects[0]["problems"][0]["example_rows"] == [3]
+        assert run.err.startswith("gone.csv cannot be read")
+
+
+class TestSandbox:
+    """`bulkredeem sandbox`."""
+
+    ASKING = "import os; print(*(os.environ.get('BULKREDEEM_' + each) for each in {names!r}.split()))"
+
+    async def test_a_command_gets_address_and_credentials(self, unconfigured: Terminal) -> None:
+        """The environment of the command names the sandbox, in place of a platform that was configured before."""
+        asking = self.ASKING.format(names="BASE_URL USERNAME PASSWORD PASSWORD_FILE")
+        run = await unconfigured.run(
+            *("sandbox", "--", sys.executable, "-c", asking),
+            env={"BULKREDEEM_PASSWORD_FILE": "/somewhere", "BULKREDEEM_BASE_URL": "https://crm.example.com"},
+        )
+        assert (run.code, run.err) == (0, "")
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+ sandbox\.till sandbox None\n", run.out)
+
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [
+            (["sh", "-c", "exit 0"], 0),
+            (["sh", "-c", "exit 42"], 42),
+            (["sh", "-c", "kill -9 $$"], 128 + 9),
+            (["no-such-command-here"], 2),
+        ],
+        ids=["0", "42", "killed", "not found"],
+    )
+    async def test_its_exit_code_is_that_of_the_command(
+        self, unconfigured: Terminal, command: list[str], code: int
+    ) -> None:
+        """A rehearsal in a script fails when what it rehearses fails."""
+        run = await unconfigured.run("sandbox", "--", *command)
+        assert run.code == code
+        assert run.err == ("no-such-command-here cannot be started: No such file or directory.\n" if code == 2 else "")
+
+    async def test_a_run_can_be_rehearsed(self, unconfigured: Terminal, write_csv: WriteCsv) -> None:
+        """The README's step 4 works as it stands there, for somebody who has configured a real platform already."""
+        secret = unconfigured.folder / "till"
+        secret.write_text("of another platform\n")
+        config = unconfigured.folder / CONFIG_FILE
+        config.write_text('profile = "test"\n[profiles.test]\nbase_url = "https://crm.example.com"\nusername = "t"\n')
+        command = [sys.executable, "-m", "bulkredeem", "run", str(write_csv(good_rows(5))), "--rate", "none"]
+        run = await unconfigured.run("sandbox", "--", *command, env={"BULKREDEEM_PASSWORD_FILE": str(secret)})
+        assert (run.code, run.err) == (0, "")
+        assert unconfigured.summary()["counts"]["success"] == 5
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_alone_it_runs_until_a_signal(
+        self, unconfigured: Terminal, write_csv: WriteCsv, number: signal.Signals
+    ) -> None:
+        """It prints lines to paste into another terminal, with which a run there works, and ends with 0."""
+        process = await unconfigured.start("sandbox")
+        pasted = [(await process.stdout.readline()).decode() for _ in range(3)]
+        assert all(line.startswith("export BULKREDEEM_") for line in pasted)
+        variables = dict(line.removeprefix("export ").strip().split("=", 1) for line in pasted)
+        if number is signal.SIGINT:
+            assert (await unconfigured.run("run", write_csv(good_rows(2)), env=variables)).code == 0
+        process.send_signal(number)
+        assert (await ended(process)).code == 0
+
+    async def test_a_port_in_use_is_said(self, unconfigured: Terminal, sandbox: Sandbox) -> None:
+        """Who asks for a port that is taken is told so in a sentence."""
+        run = await unconfigured.run("sandbox", "--port", str(sandbox.port))
+        assert (run.code, run.out) == (2, "")
+        assert run.err.startswith(f"the sandbox cannot listen on 127.0.0.1:{sandbox.port}")
+        assert len(run.err.splitlines()) == 1
+
+    async def test_its_options_reach_it(self, unconfigured: Terminal, write_csv: WriteCsv) -> None:
+        """A limit, a latency and a share of mishaps are met by the run inside."""
+        options = ["--limit", "10/s", "--latency", "0.001", "--fail-ratio", "0.2", "--seed", "5"]
+        command = [sys.executable, "-m", "bulkredeem", "run", str(write_csv(good_rows(12))), "--json", "--rate", "none"]
+        run = await unconfigured.run("sandbox", *options, "--", *command)
+        assert run.code == 0
+        assert run.objects[0]["requests"] > 12 + 1
+
+    async def test_a_wrong_limit_is_said(self, unconfigured: Terminal) -> None:
+        """The option is named together with how to write it."""
+        run = await unconfigured.run("sandbox", "--limit", "fast")
+        assert (run.code, run.out) == (2, "")
+        assert run.err.startswith("--limit: 'fast' is not a rate")
+
+
+HEAVY = ["aiohttp", "pandas", "numpy", "pydantic_settings", "tenacity", "structlog"]
+HELP = """
+import sys
+sys.argv[1:] = {words!r}
+from bulkredeem.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import bulkredeem",
+        "import bulkredeem.cli",
+        *(
+            HELP.format(words=words)
+            for words in (["--help"], ["run", "--help"], ["check", "-h"], ["sandbox", "--help"], ["--version"])
+        ),
+    ],
+    ids=["import", "import cli", "--help", "run --help", "check -h", "sandbox --help", "--version"],
+)
+async def test_help_and_import_load_nothing_heavy(unconfigured: Terminal, program: str) -> None:
+    """A person who asks for help does not wait for pandas, aiohttp or pydantic."""
+    asking = f"{program}\nimport sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    run = await unconfigured.run(python=("-c", asking))
+    assert (run.code, run.err) == (0, "")
+    assert run.out.splitlines()[-1] == "[]"
+
+
+async def test_it_says_its_version(unconfigured: Terminal) -> None:
+    """`--version` names program and version, as a bug report needs it."""
+    assert (await unconfigured.run("--version")).out == f"bulkredeem {__version__}\n"
+
+
+def commands() -> Mapping[str, Any]:
+    """Return the commands as typer builds them."""
+    group: Any = typer.main.get_command(app)
+    found: Mapping[str, Any] = group.commands
+    return found
+
+
+def options_of(command: str) -> list[Any]:
+    """Return a command's options, its arguments apart."""
+    return [each for each in commands()[command].params if each.param_type_name == "option"]
+
+
+def default_of(name: str) -> object:
+    """Return a setting's default by the name of its option."""
+    return Settings.model_fields["json_summary" if name == "json" else name].get_default(call_default_factory=True)
+
+
+def written(default: object) -> str:
+    """Write a default as the documentation does."""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_the_help_states_the_defaults_that_hold(command: str) -> None:
+    """Help is not loaded from the settings, so what it calls the default is compared with them."""
+    stated = {
+        option.name: match[1] if (match := re.search(r"\[default: ([^\]]*)\]", option.help)) else ""
+        for option in options_of(command)
+    }
+    assert stated.pop("config").startswith(CONFIG_FILE)
+    assert stated.pop("profile") == ""
+    assert len(stated) >= 7
+    for name, default in stated.items():
+        assert default == (written(default_of(name)) if default_of(name) else ""), name
+
+
+def test_every_setting_has_an_option_or_is_known_not_to() -> None:
+    """A setting that is added must be thought of here: `username` and defaults of a file have no flag, on purpose."""
+    names = {"json" if name == "json_summary" else name for name in Settings.model_fields}
+    assert names - {option.name for option in options_of("run")} == {
+        "username",
+        "password",
+        "password_file",
+        "default_entity_type",
+        "default_identifier_type",
+        "default_country_code",
+    }
+    assert {option.name for option in options_of("check")} <= {option.name for option in options_of("run")}
+
+
+class TestReadme:
+    """The README is complete; a test says so, since people forget."""
+
+    @pytest.mark.parametrize("command", ["run", "check", "sandbox"])
+    def test_it_has_every_option(self, command: str) -> None:
+        """Each option of each command stands there."""
+        section = README.read_text(encoding="utf-8").partition(f"### `bulkredeem {command}")[2].partition("\n### ")[0]
+        assert section, f"there is no section about {command}"
+        missing = [
+            name for each in options_of(command) for name in each.opts if not re.search(rf"`{name}[ `]", section)
+        ]
+        assert missing == []
+
+    def test_its_defaults_of_run_are_those_that_hold(self) -> None:
+        """The column of defaults says what the settings say."""
+        section = README.read_text(encoding="utf-8").partition("### `bulkredeem run")[2].partition("\n### ")[0]
+        stated = dict(re.findall(r"^\| `--([a-z-]+)[^|]*\| ([^|]*?) ?\|", section, flags=re.MULTILINE))
+        for option in options_of("run"):
+            default = stated.pop(option.name.replace("_", "-")).strip("`")
+            if option.name not in {"config", "profile"}:
+                held = default_of(option.name)
+                assert default == ("off" if held is False else written(held) if held else ""), option.name
+        assert stated == {}, "options that are none"
+
+    def test_it_has_every_setting(self) -> None:
+        """Each variable stands there, or its option does together with the rule that makes the variable of it."""
+        text = README.read_text(encoding="utf-8")
+        assert "`--max-workers` is `BULKREDEEM_MAX_WORKERS`" in text
+        flags = {option.name for option in options_of("run")}
+        for name in Settings.model_fields:
+            if name not in flags and name != "json_summary":
+                assert re.search(rf"`({name}|{ENV_PREFIX}{name.upper()})`", text), name
+
+    def test_it_has_every_status_and_exit_code(self) -> None:
+        """Each has its row in a table."""
+        text = README.read_text(encoding="utf-8")
+        assert [each for each in Status if f"\n| `{each}` |" not in text] == []
+        assert [each for each in ExitCode if f"\n| {each.value} |" not in text] == []
+
+
+def start_of(rows: int, paused_for: float = 0.0) -> Start:
+    """Return the start of a run."""
+    return Start(
+        info=RunInfo(run_id="r", path="fixes.csv", sha256="", rows=rows, started_at=0.0),
+        columns=ColumnMap(headers=("billNumber",), used={"billNumber": 0}),
+        folder=Path("reports/r"),
+        seconds=None,
+        live=Live(requests=lambda: 0, paused_for=lambda: paused_for),
+    )
+
+
+def test_plain_lines_come_every_half_minute(outcome: Callable[..., Outcome]) -> None:
+    """A scheduler's mail gets few lines, each with how far it is and the counts by status."""
+    seconds = 0.0
+    shown = StringIO()
+    plain = PlainLines(Console(file=shown), clock=lambda: seconds)
+    plain.started(start_of(2500))
+    for number in range(2000):
+        seconds += PLAIN_INTERVAL / 1000
+        plain.recorded(outcome(number, status=Status.REFUSED if number % 4 == 0 else Status.SUCCESS))
+    lines = shown.getvalue().splitlines()[2:]
+    assert len(lines) == 2
+    assert re.fullmatch(r"(999|1,00\d) of 2,500 rows: 7\d\d success, 25\d refused", lines[0])
+
+
+def test_a_live_line_never_folds(outcome: Callable[..., Outcome]) -> None:
+    """With every status, large numbers and a pause, it takes two lines of 80 columns, and says why it waits."""
+    console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
+    live = LiveLine(console)
+    live.started(start_of(100_000, paused_for=58.2))
+    for number in range(60_000):
+        live.recorded(outcome(number, status=[Status.SUCCESS, *Status][number % 5]))
+    still = Console(file=StringIO(), width=80)
+    with still.capture() as captured:
+        still.print(live._progress.get_renderable())
+    first, second = captured.get().splitlines()
+    assert "60000/100000" in first
+    assert "the platform says: wait 58 s" in first
+    assert second.startswith("24,000 success, 12,000 skipped, 12,000 invalid, 12,000 refused")
+
+
+def test_the_words_of_a_rate_are_understood_by_every_command() -> None:
+    """The rates that help and README quote as examples are rates."""
+    for text in ("100/min", "20/s", "5000/hour", "none"):
+        assert Rate.parse(text).interval >= 0

@@ -1,0 +1,315 @@
+"""The reports: a line for each row, the user's own columns as they were, and whole files or none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkredeem.columns import OURS
+from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolderError, Stopping
+from bulkredeem.loader import take_snapshot
+from bulkredeem.model import Outcome, Status
+from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
+from bulkredeem.snapshot import SnapshotWriter, read_headers, read_records
+from bulkredeem.summary import Ending, RunInfo, RunState, Tally
+
+Make = Callable[..., Outcome]
+
+OUR_HEAD = ["row_number", "status", "error_code", "error_message"]
+OUR_TAIL = ["warnings", "http_status", "attempts", "request_id", "finished_at"]
+NEEDED = ["redemptionId", "billNumber", "identifierValue"]
+"""The columns without which no file is taken in."""
+
+
+def write_snapshot(
+    folder: Path, headers: Sequence[str], rows: Sequence[Sequence[str]], *, marked: bool = False
+) -> Path:
+    """Write a snapshot whose rows are numbered from 2, and return its path."""
+    path = folder / "input.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = SnapshotWriter(file, headers, byte_order_mark=marked)
+        for row_number, cells in enumerate(rows, start=2):
+            writer.add(row_number, cells)
+    return path
+
+
+def table(path: Path) -> list[list[str]]:
+    """Read a report as a program does, without undoing anything."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_the_columns_are_those_that_are_promised(tmp_path: Path, outcome: Make) -> None:
+    """Four columns of ours, the input's own as they were, five of ours: names and order are a promise."""
+    snapshot = write_snapshot(tmp_path, [*NEEDED, "Store  Name"], [["AB12CD", "007", "919777000001", " Kiosk "]])
+    done = outcome(2, warnings=("one", "two"), http_status=200, attempts=3, request_id="req-1")
+    write_results(tmp_path, snapshot, [done])
+    header, line = table(tmp_path / "results.csv")
+    assert header == [*OUR_HEAD, *NEEDED, "Store  Name", *OUR_TAIL]
+    assert line[:4] == ["2", "success", "", ""]
+    assert line[4:8] == ["AB12CD", "007", "919777000001", " Kiosk "]
+    assert line[8:] == ["one; two", "200", "3", "req-1", "2025-11-24T16:00:00.000Z"]
+    assert (tmp_path / "results.csv").read_bytes().endswith(b"Z\r\n")
+
+
+def test_every_row_is_in_input_order_and_only_open_ones_are_in_not_done(tmp_path: Path, outcome: Make) -> None:
+    """Each status has its line; `success` and `skipped` need nobody; a row without outcome is `pending`."""
+    statuses = [each for each in Status if each is not Status.PENDING]
+    snapshot = write_snapshot(tmp_path, NEEDED, [[f"R{number}", "B", "1"] for number in range(8)])
+    outcomes = [outcome(number, status=status) for number, status in enumerate(statuses, start=3)]
+    tally = write_results(tmp_path, snapshot, outcomes)
+    results, not_done = table(tmp_path / "results.csv"), table(tmp_path / "not_done.csv")
+    told = [(number, status) for number, status, *_ in results[1:]]
+    assert told == [
+        ("2", "pending"),
+        ("3", "success"),
+        ("4", "skipped"),
+        ("5", "invalid"),
+        ("6", "refused"),
+        ("7", "failed"),
+        ("8", "in_doubt"),
+        ("9", "pending"),
+    ]
+    assert not_done[0] == results[0]
+    assert not_done[1:] == [line for line in results[1:] if line[1] not in {"success", "skipped"}]
+    assert tally.recorded == len(statuses)
+    pending = dict(zip(results[0], results[1], strict=True))
+    assert (pending["redemptionId"], pending["attempts"], pending["http_status"]) == ("R0", "0", "")
+    assert pending["finished_at"] == ""
+
+
+def test_a_column_that_is_called_as_ours_gets_a_prefix(tmp_path: Path) -> None:
+    """A user's own `status` is carried as `input.status`, with its cells as they were."""
+    own = [*NEEDED, "status", "warnings", "Status"]
+    snapshot = write_snapshot(tmp_path, own, [["R", "B", "1", "open", "none", "x"]])
+    write_results(tmp_path, snapshot, [])
+    header, line = table(tmp_path / "results.csv")
+    assert header == [*OUR_HEAD, *NEEDED, "input.status", "input.warnings", "Status", *OUR_TAIL]
+    assert line[4:10] == ["R", "B", "1", "open", "none", "x"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_byte_order_mark_is_mirrored(tmp_path: Path, marked: bool) -> None:  # noqa: FBT001  parametrised
+    """Who needs the mark for a spreadsheet finds it again; who does not is not given one."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]], marked=marked)
+    write_results(tmp_path, snapshot, [])
+    for name in ("results.csv", "not_done.csv"):
+        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf") is marked
+    assert table(tmp_path / "results.csv")[0][0] == "row_number"
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+919777000001", "-5", "@SUM(A1)", "'=already", "\ttab", "＝１"])  # noqa: RUF001
+def test_no_cell_runs_as_a_formula(tmp_path: Path, outcome: Make, cell: str) -> None:
+    """Neither the user's headers and cells nor the platform's words begin as a spreadsheet's formula does."""
+    snapshot = write_snapshot(tmp_path, [*NEEDED, cell], [["R", "B", "1", cell]])
+    refused = outcome(2, status=Status.REFUSED, error_code=cell, error_message=cell, warnings=(cell,), request_id=cell)
+    write_results(tmp_path, snapshot, [refused])
+    header, line = table(tmp_path / "results.csv")
+    assert header[7] == line[7] == f"'{cell}"
+    assert line[2] == line[3] == line[8] == line[11] == f"'{cell}"
+
+
+TROUBLESOME = "=+-@'\t\r\n\",; ＝\ufeff"  # noqa: RUF001  the full-width form is one of them
+CELL = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12) | st.text(
+    alphabet=TROUBLESOME, max_size=5
+)
+HEADER = CELL.map("x".__add__) | st.sampled_from(["status", "=a", "'+b", "finished_at"])
+ROW = st.lists(CELL, min_size=6, max_size=6).filter(lambda cells: any(map(str.strip, cells)))
+
+
+@given(
+    headers=st.lists(HEADER, min_size=3, max_size=3),
+    rows=st.lists(ROW, max_size=5),
+    statuses=st.lists(st.sampled_from(Status), min_size=5, max_size=5),
+    words=CELL,
+    marked=st.booleans(),
+)
+@settings(max_examples=60)
+def test_a_report_that_comes_back_holds_what_went_in(
+    headers: list[str],
+    rows: list[list[str]],
+    statuses: list[Status],
+    words: str,
+    marked: bool,  # noqa: FBT001  drawn
+) -> None:
+    """Through both reports and the loader, every own cell and header survives, whatever it is and whatever we add."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own = [*NEEDED, *headers]
+        snapshot = write_snapshot(folder, own, rows, marked=marked)
+        outcomes = [
+            Outcome(row_number=number, status=status, error_message=words, reason=words, warnings=(words,))
+            for number, status in enumerate(statuses[: len(rows)], start=2)
+        ]
+        write_results(folder, snapshot, outcomes)
+        wanted = {
+            "results.csv": rows,
+            "not_done.csv": [
+                cells
+                for cells, status in zip(rows, statuses, strict=False)
+                if status not in {Status.SUCCESS, Status.SKIPPED}
+            ],
+        }
+        for report, expected in wanted.items():
+            again = folder / f"again-{report}"
+            intake = take_snapshot(folder / report, again, explicit={})
+            assert intake.rows == len(expected)
+            assert [list(record.cells) for record in read_records(again)] == expected
+            assert list(read_headers(again)) == [f"input.{each}" if each in OURS else each for each in own]
+
+
+def test_a_report_of_a_report_is_the_same(tmp_path: Path) -> None:
+    """A file that comes back again and again grows neither columns nor apostrophes."""
+    first = write_snapshot(tmp_path, [*NEEDED, "status", "note"], [["R", "B", "+91", "open", "'=x"]])
+    write_results(tmp_path, first, [])
+    generations = [table(tmp_path / "results.csv")]
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        take_snapshot(tmp_path / "results.csv", folder / "input.csv", explicit={})
+        write_results(tmp_path, folder / "input.csv", [])
+        generations.append(table(tmp_path / "results.csv"))
+    assert generations[0] == generations[1] == generations[2]
+
+
+def breaking(error: Exception) -> Callable[[], Iterator[Outcome]]:
+    """Return outcomes that break off after the first."""
+
+    def outcomes() -> Iterator[Outcome]:
+        yield Outcome(row_number=2, status=Status.SUCCESS)
+        raise error
+
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (JournalError("broken"), JournalError),
+        (OSError(28, "No space left on device"), ReportError),
+        (RuntimeError("ours"), RuntimeError),
+    ],
+)
+def test_a_failing_write_leaves_the_old_files(tmp_path: Path, error: Exception, raised: type[Exception]) -> None:
+    """Whatever breaks in the middle, the reports that were there stay as they were, and nothing else is left."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"], ["S", "B", "1"]])
+    write_results(tmp_path, snapshot, [])
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(raised):
+        write_results(tmp_path, snapshot, breaking(error)())
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_writing_ends_when_asked_to(tmp_path: Path) -> None:
+    """A second Ctrl-C ends a long report between two rows, and leaves nothing half-done."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]] * 3)
+    asked: list[int] = []
+
+    def proceed() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise Stopping
+
+    with pytest.raises(Stopping):
+        write_results(tmp_path, snapshot, [], proceed=proceed)
+    assert [each.name for each in tmp_path.iterdir()] == ["input.csv"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    """A disk that takes no more is said with the file's name and the reason, and the old file stays."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]])
+    write_results(tmp_path, snapshot, [])
+    before = (tmp_path / "results.csv").read_bytes()
+    (tmp_path / ".results.csv.part").symlink_to("/dev/full")
+    with pytest.raises(ReportError, match=r"results\.csv could not be written: No space left on device\.") as caught:
+        write_results(tmp_path, snapshot, [])
+    assert caught.value.exit_code is ExitCode.STOPPED_EARLY
+    assert (tmp_path / "results.csv").read_bytes() == before
+    assert not os.path.lexists(tmp_path / ".results.csv.part")
+
+
+def test_a_snapshot_that_vanished_is_one_sentence(tmp_path: Path) -> None:
+    """Who deletes a run's folder under it gets a reason, not a traceback."""
+    with pytest.raises(ReportError, match=r"input\.csv could not be read: No such file"):
+        write_results(tmp_path, tmp_path / "input.csv", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+INFO = RunInfo(run_id="20261123T120000Z-abcd", path="fixes.csv", sha256="5" * 64, rows=5, started_at=1_764_000_000.0)
+
+
+def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> None:
+    """Every key is there from the start, in this order; the counts add up to the rows; times are ISO 8601 in UTC."""
+    tally = Tally()
+    write_summary(tmp_path, tally.summary(INFO))
+    running = json.loads((tmp_path / "summary.json").read_text())
+    assert list(running) == [
+        "run_id",
+        "state",
+        "stop_reason",
+        "input",
+        "counts",
+        "requests",
+        "started_at",
+        "finished_at",
+        "duration_seconds",
+        "top_errors",
+        "exit_code",
+    ]
+    assert running["state"] == "running"
+    assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5}
+    assert list(running["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
+    assert running["counts"]["pending"] == 5
+    assert (running["finished_at"], running["duration_seconds"], running["exit_code"]) == (None, None, None)
+
+    for number in (2, 3):
+        tally.add(outcome(number, status=Status.REFUSED, error_code="750", reason="no such redemption"))
+    tally.add(outcome(4))
+    ending = Ending(state=RunState.STOPPED, finished_at=1_764_000_012.5, requests=7, exit_code=3, stop_reason="Ctrl-C")
+    write_summary(tmp_path, replace(tally.summary(INFO), ending=ending))
+    ended = json.loads((tmp_path / "summary.json").read_text())
+    assert list(ended) == list(running)
+    assert (ended["state"], ended["stop_reason"], ended["requests"], ended["exit_code"]) == ("stopped", "Ctrl-C", 7, 3)
+    assert sum(ended["counts"].values()) == 5
+    assert (ended["started_at"], ended["finished_at"]) == ("2025-11-24T16:00:00.000Z", "2025-11-24T16:00:12.500Z")
+    assert ended["duration_seconds"] == 12.5
+    assert ended["top_errors"] == [{"code": "750", "message": "no such redemption", "count": 2, "example_rows": [2, 3]}]
+    assert [each.name for each in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_latest_points_to_the_newest_run(tmp_path: Path) -> None:
+    """The link is made, re-pointed by the next run, relative (so that reports can be moved), and alone."""
+    for run_id in ("a", "b"):
+        point_latest_to(make_run_folder(tmp_path, run_id))
+        assert (tmp_path / "latest").readlink() == Path(run_id)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "latest"]
+    assert (tmp_path / "latest").resolve() == tmp_path / "b"
+
+
+def test_a_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
+    """What a user has put there is not replaced, and no half-made link stays behind."""
+    (tmp_path / "latest").mkdir()
+    point_latest_to(make_run_folder(tmp_path, "a"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "latest"]
+    assert not (tmp_path / "latest").is_symlink()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    """A file in the place of the reports folder, or a run that is already there, is said before anything is sent."""
+    (tmp_path / "reports").write_text("a file")
+    with pytest.raises(ReportsFolderError, match=r"No folder for reports can be made at .*: Not a directory\."):
+        make_run_folder(tmp_path / "reports", "a")
+    make_run_folder(tmp_path, "a")
+    with pytest.raises(ReportsFolderError, match=r"File exists\.") as caught:
+        make_run_folder(tmp_path, "a")
+    assert caught.value.exit_code is ExitCode.COULD_NOT_START
