@@ -401,6 +401,26 @@ async def test_a_cancelled_run_writes_its_summary(
     journal.close()
 
 
+async def test_a_run_cancelled_while_it_reports_leaves_no_half_report(
+    write_csv: WriteCsv, configure: Callable[..., Settings], sandbox: Sandbox
+) -> None:
+    """A second Ctrl-C during the writing of reports ends it between two rows; the summary counts all the same."""
+
+    class Impatient(Watcher):
+        def delivered(self) -> None:
+            asyncio.get_running_loop().call_soon(running.cancel)
+
+    rows = write_csv(good_rows(300))
+    running = asyncio.create_task(run_file(rows, configure(sandbox), stop=Stop(), observer=Impatient()))
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await asyncio.get_running_loop().shutdown_default_executor()
+    (folder,) = folders()
+    summary = summary_of(folder)
+    assert (summary["state"], summary["exit_code"], summary["counts"]["success"]) == ("stopped", 130, 300)
+    assert not [each for each in folder.iterdir() if each.name.endswith(".part")]
+
+
 class Clumsy(Watcher):
     """An observer that breaks."""
 
@@ -478,6 +498,27 @@ async def test_a_journal_that_fails_in_the_middle_stops_the_run(
     assert run.summary.counts[Status.PENDING] > 1000
     assert "database or disk is full" in summary_of(run.folder)["stop_reason"]
     assert summary_of(run.folder)["requests"] == sandbox.requests
+
+
+async def test_when_neither_journal_nor_reports_can_be_written_only_what_is_durable_counts(
+    write_csv: WriteCsv, configure: Callable[..., Settings], sandbox: Sandbox
+) -> None:
+    """The summary claims no outcome that is lost with the process, although it was seen on the screen."""
+
+    def refuse_everything(start: Start) -> None:
+        refuse_inserts(start)
+        (start.folder / ".results.csv.part").mkdir()
+
+    sandbox.latency = 0.005
+    watcher = Watcher(at=40, act=refuse_everything)
+    run = await run_file(write_csv(good_rows(500)), configure(sandbox, max_workers=4), stop=Stop(), observer=watcher)
+    assert run.exit_code is ExitCode.STOPPED_EARLY
+    journal = Journal.open_existing(run.folder / "journal.sqlite")
+    recorded = len(list(journal.outcomes()))
+    journal.close()
+    counts = summary_of(run.folder)["counts"]
+    assert recorded < len(watcher.seen)
+    assert (counts["success"], counts["pending"]) == (recorded, 500 - recorded)
 
 
 async def test_a_journal_that_cannot_take_the_ending_is_told_by_the_summary(

@@ -56,7 +56,7 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     )
     requests = f"{counted(report.sendable, 'request')}, {duration}"
     if report.sendable == report.rows:
-        return f"All {report.rows:,} rows could be sent: {requests}."
+        return f"{'The one row' if report.rows == 1 else f'All {report.rows:,} rows'} could be sent: {requests}."
     advice = "Mend the others first, or run the file and mend its not_done.csv."
     return f"{report.sendable:,} of {report.rows:,} rows could be sent: {requests}. {advice}"
 
