@@ -218,6 +218,14 @@ class TestExitCodes:
         assert command.startswith("bulkredeem run --rate none --max-workers 3 reports/")
         assert (terminal.folder / command.split()[-1]).read_text().count("\n") == 2
 
+    async def test_a_header_cannot_command_the_terminal(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """An escape sequence in the file's own header is shown as what it is not: harmless."""
+        run = await terminal.run(
+            "check", write_csv([[*HEADER, "\x1b]0;owned\x07"], ["AB12CD", "B", "919900000001", ""]])
+        )
+        assert "carries along ?]0;owned?" in run.out
+        assert "\x1b" not in run.out
+
     CANNOT_START: ClassVar = {
         "missing.csv": "missing.csv cannot be read: No such file or directory.",
         ".": ". cannot be read: Is a directory.",
