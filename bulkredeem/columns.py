@@ -105,11 +105,13 @@ def _explicit_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> tu
     trimmed = [header.strip() for header in headers]
     for header, target in explicit.items():
         name = canonical_name(target)
-        count = trimmed.count(header.strip())
+        # A report of ours that comes back has a column called like one of ours under its carried name.
+        wanted = header.strip() if header.strip() in trimmed else carried_name(header.strip())
+        count = trimmed.count(wanted)
         if name is None:
             problems.append(f"The map says {header!r} is {target!r}, but the columns are {_CANONICAL}.")
         elif count == 1:
-            chosen[trimmed.index(header.strip())] = name
+            chosen[trimmed.index(wanted)] = name
         elif count == 0:
             problems.append(f"The map names the column {header!r}, which the file does not have: {_listed(headers)}.")
         else:

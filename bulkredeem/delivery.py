@@ -31,6 +31,8 @@ THROTTLE_LEAST: Final = 0.05
 """Seconds that the key pauses even when the platform says 0; doubled each time, so that nobody hammers it."""
 THROTTLE_MOST: Final = 60.0
 """Seconds that the key pauses at most without being asked for more."""
+PAUSE_WORTH_TELLING: Final = 1.0
+"""Seconds by which a pause must grow before it is told again; each of many workers may be asked to wait."""
 _MOST_DOUBLINGS: Final = 11
 """From `THROTTLE_LEAST` these lead past `THROTTLE_MOST`; a row throttled all weekend must not overflow."""
 
@@ -67,11 +69,13 @@ class Delivery:
         proceed: Callable[[], None] = lambda: None,
         wall_clock: Callable[[], float] = time.time,
         on_attempt: Callable[[Correction, int, Verdict], None] = lambda _correction, _number, _verdict: None,
+        on_pause: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """Take what to do (`attempt`) and when (`pace`).
 
         `max_attempts` counts tries that were not throttled. `proceed` is asked before every attempt and raises
-        `Stopping` when none may start any more. `on_attempt` hears of every attempt (1-based number) after it.
+        `Stopping` when none may start any more. `on_attempt` hears of every attempt (1-based number) after it,
+        and `on_pause` of the seconds for which the platform makes the whole key wait.
         """
         self.requests = 0
         self._attempt = attempt
@@ -81,6 +85,7 @@ class Delivery:
         self._proceed = proceed
         self._wall_clock = wall_clock
         self._on_attempt = on_attempt
+        self._on_pause = on_pause
         self._back_off = wait_random_exponential(multiplier=BACK_OFF_FIRST, max=BACK_OFF_MOST)
 
     async def deliver(self, correction: Correction) -> Outcome:
@@ -135,9 +140,16 @@ class Delivery:
             tries.throttled += 1
             asked = THROTTLE_FIRST if reply.retry_after is None else THROTTLE_LEAST
             own = min(THROTTLE_MOST, asked * 2 ** min(tries.throttled - 1, _MOST_DOUBLINGS))
-            self._pace.pause(max(own, reply.retry_after or 0.0))
+            self._pause(max(own, reply.retry_after or 0.0))
         elif reply.retry_after and verdict.repeat:
-            self._pace.pause(reply.retry_after)
+            self._pause(reply.retry_after)
+
+    def _pause(self, seconds: float) -> None:
+        """Pause the key, and tell whoever watches unless it hardly prolongs a pause that they know of."""
+        longer_by = seconds - self._pace.paused_for
+        self._pace.pause(seconds)
+        if longer_by >= PAUSE_WORTH_TELLING:
+            self._on_pause(seconds)
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds until the next attempt; none after throttling, since then the whole key pauses."""
@@ -150,7 +162,7 @@ class Delivery:
         return Outcome(
             row_number=correction.row_number,
             status=decisive.status,
-            error_code=decisive.code,
+            error_code=mask(decisive.code, correction.identifiers),
             error_message=decisive.message,
             reason=mask(decisive.message, correction.identifiers),
             warnings=correction.warnings + decisive.warnings,

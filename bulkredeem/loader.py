@@ -28,7 +28,7 @@ from bulkredeem.snapshot import LEADING, SnapshotWriter
 
 MAX_LINE: Final = 1_048_576
 """Bytes of one physical line. A longer one is no row of corrections, and must not fill the memory."""
-QUOTED_OF_A_LINE: Final = 1000
+QUOTED_OF_A_LINE: Final = 30_000
 """Characters of a damaged line that its report repeats."""
 CHUNK_CELLS: Final = 50_000
 """Cells that pandas reads at once, at least one row of them."""
@@ -303,6 +303,11 @@ class _FirstPass:
         if header is None:
             msg = f"{self._source} is empty: the first line must name the columns."
             raise InputFileError(msg)
+        if not header.lines[-1].endswith("\n") and not self._allow_unterminated:
+            raise InputFileError(
+                f"{self._source} ends within its header: half an upload? Send it again whole, or take it with"
+                " --allow-unterminated."
+            )
         if header.error:
             msg = f"{self._source}, row {header.row_number}, cannot be read as a header: {_DAMAGE[header.error]}."
             raise InputFileError(msg)
@@ -327,7 +332,11 @@ class _FirstPass:
         if len(record.cells) == width:
             return None
         if len(record.lines) > 1:
-            raise self._swallowed(record.row_number)
+            raise InputFileError(
+                f"{self._source}, row {record.row_number}: it goes over {len(record.lines)} lines and has"
+                f" {len(record.cells)} cells where the header has {width}, so that nobody can tell which of the lines"
+                " are rows. Look for a stray quote or a comma too many or too few."
+            )
         return _problem("RAGGED_ROW", f"{len(record.cells)} cells where the header has {width}: {line}")
 
 

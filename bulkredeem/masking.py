@@ -35,4 +35,4 @@ def mask(text: str, identifiers: Mapping[str, str]) -> str:
 
 def _whole(value: str) -> re.Pattern[str]:
     """Match a value that is not part of a longer word: an id `12` must not eat half of `512`."""
-    return re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<![^\W_]){re.escape(value)}(?![^\W_])", re.IGNORECASE)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -50,7 +50,11 @@ def _pairs(value: object) -> object:
     if not all(header.strip() and target.strip() for header, _, target in pairs):
         msg = "write it like 'Bill No=billNumber'; in the environment, several are separated by ';'"
         raise ValueError(msg)
-    return {header.strip(): target.strip() for header, _, target in pairs}
+    read = {header.strip(): target.strip() for header, _, target in pairs}
+    if len(read) < len(pairs):
+        msg = "a column is named twice; say once what it is"
+        raise ValueError(msg)
+    return read
 
 
 class Settings(BaseSettings):
@@ -101,6 +105,7 @@ class Settings(BaseSettings):
     """Write the summary to standard output, and everything else to standard error."""
     quiet: bool = False
     """Say nothing but errors and the closing sentence."""
+    _read_password: SecretStr | None = PrivateAttr(default=None)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What goes into `run.log`."""
 
@@ -135,16 +140,24 @@ class Settings(BaseSettings):
         )
 
     def resolve_password(self) -> SecretStr:
-        """Return the password, read from its file when one is named; empty when there is none."""
+        """Return the password, from its file when one is named; empty when there is none.
+
+        The file is read once: it may be a pipe, which says its words only once.
+        """
+        if self._read_password is None:
+            self._read_password = self._password_as_given()
+        return self._read_password
+
+    def _password_as_given(self) -> SecretStr:
         if self.password_file is None:
-            return self.password
+            return _without_line_end(self.password.get_secret_value())
         try:
             text = self.password_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
             msg = f"{ENV_PREFIX}PASSWORD_FILE names {self.password_file}, which cannot be read: {reason}."
             raise ConfigurationError(msg) from None
-        return SecretStr(text.removesuffix("\n").removesuffix("\r"))
+        return _without_line_end(text)
 
     def require_for_sending(self) -> None:
         """Raise ConfigurationError with everything that is missing before a request can be sent."""
@@ -161,6 +174,11 @@ class Settings(BaseSettings):
     def public(self) -> dict[str, str]:
         """Return the settings as text, without the password: for the journal."""
         return {name: str(getattr(self, name)) for name in type(self).model_fields if name not in SECRETS}
+
+
+def _without_line_end(text: str) -> SecretStr:
+    """Take off the one line end that files and secret stores put behind a password."""
+    return SecretStr(text.removesuffix("\n").removesuffix("\r"))
 
 
 def load_settings(flags: Mapping[str, Any]) -> Settings:
@@ -344,8 +362,12 @@ def _shown(name: str, value: object) -> str:
 
 
 def _or_decide(name: str) -> str:
-    """Name the flag that decides; the user name has none."""
-    return "" if name == "username" else f", or give --{name.replace('_', '-')} to decide"
+    """Name the flag that decides; the user name has none, and a switch can only be turned on by one."""
+    return (
+        ""
+        if name in {"username", "trust_ids", "allow_unterminated", "quiet", "json"}
+        else f", or give --{name.replace('_', '-')} to decide"
+    )
 
 
 def _variable(option: str) -> str:

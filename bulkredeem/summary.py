@@ -205,7 +205,7 @@ def closing_sentence(summary: Summary, not_done_file: str, flags: str = "") -> s
 
     `flags` are the options the run was given, as typed: the next run needs them too (a map of columns, say).
     """
-    reason = summary.ending.stop_reason if summary.ending else ""
+    reason = summary.ending.stop_reason.rstrip(".") if summary.ending else ""
     stopped = f"Stopped early: {reason}. " if reason else ""
     return f"{stopped}{_verdict(summary)}{_next_step(summary, not_done_file, flags)}"
 
@@ -229,6 +229,8 @@ def _next_step(summary: Summary, not_done_file: str, flags: str) -> str:
     )
     to_mend = summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]
     advice = f"Open {not_done_file}, mend what it names, and run it" if to_mend else "Run what is left again"
+    if summary.ending and summary.ending.exit_code == ExitCode.ACCESS_REFUSED:
+        advice = "Have the password or the till's permission put right first, then run what is left"
     again = " ".join(["bulkredeem run", *([flags] if flags else []), shlex.quote(not_done_file)])
     verb = "needs" if summary.not_done == 1 else "need"
     return f" {summary.not_done:,} {verb} someone: {needs}. {advice}:\n{again}"

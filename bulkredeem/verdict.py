@@ -93,6 +93,7 @@ _OF_HTTP_STATUS: Final = (
 _REDIRECTS: Final = range(300, 400)
 _SUCCESSES: Final = range(200, 300)
 _SERVICE_UNAVAILABLE: Final = 503
+_SERVER_FAILURES: Final = frozenset(map(str, range(500, 600)))
 
 
 def judge(answer: Answer, correction: Correction) -> Verdict:
@@ -121,6 +122,7 @@ def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
     treatment = (
         _OF_HTTP_STATUS_FIRST.get(reply.http_status)
         or (_OF_CODE[known.code] if known else None)
+        or (_Treatment.DOUBTFUL if _says_no_reason(reply, named) else None)
         or next((kind for statuses, kind in _OF_HTTP_STATUS if reply.http_status in statuses), _Treatment.DOUBTFUL)
     )
     if reply.http_status == _SERVICE_UNAVAILABLE and reply.retry_after is not None and treatment is _Treatment.DOUBTFUL:
@@ -128,6 +130,11 @@ def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
     code = named.code or ("UNEXPECTED_REDIRECT" if reply.http_status in _REDIRECTS else f"HTTP_{reply.http_status}")
     message = "; ".join(error.message for error in errors if error.message) or _without_words(reply)
     return treatment.verdict(code, _shortened(message))
+
+
+def _says_no_reason(reply: Reply, error: _Error) -> bool:
+    """Whether a 2xx holds an error that is no trustworthy no: an empty one, or a server's own failure (500 to 599)."""
+    return reply.http_status in _SUCCESSES and (error.code in _SERVER_FAILURES or error == _Error(code="", message=""))
 
 
 def _without_words(reply: Reply) -> str:

@@ -77,6 +77,7 @@ class Watcher:
     """After how many recorded rows `act` is called; -1 is never, 0 when the run starts."""
     act: Callable[[Start], None] = lambda _: None
     start: Start | None = None
+    pauses: list[float] = field(default_factory=list)
     seen: list[Outcome] = field(default_factory=list)
     delivered_after: int | None = None
     """How many rows were recorded when the reports began; None if they never did."""
@@ -90,6 +91,10 @@ class Watcher:
         """Remember the row."""
         self.seen.append(outcome)
         self._act_if_due()
+
+    def paused(self, seconds: float) -> None:
+        """Remember for how long."""
+        self.pauses.append(seconds)
 
     def delivered(self) -> None:
         """Remember that nothing is sent any more."""
@@ -344,6 +349,8 @@ async def test_a_stop_wakes_a_run_that_waits_for_the_platform(
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert_reports_agree(run, 3)
     assert run.summary.counts[Status.PENDING] == 3
+    assert watcher.pauses == [3600.0]
+    assert '"event":"paused"' in (run.folder / "run.log").read_text()
 
 
 async def test_a_stop_after_the_last_row_stopped_nothing(

@@ -229,3 +229,9 @@ def test_a_person_s_own_column_with_a_name_of_ours_is_carried_under_another(head
 def test_every_other_column_keeps_its_name(header: str) -> None:
     """A header of the file's own is carried as it stood."""
     assert carried_name(header) == header
+
+
+def test_a_map_finds_a_column_under_the_name_it_came_back_with() -> None:
+    """A column called like one of ours is carried as `input.status`; the map for the file stays right."""
+    returned = ["redemptionId", "input.status", "identifierValue"]
+    assert map_columns(returned, {"status": "billNumber"}).used["billNumber"] == 1

@@ -72,6 +72,8 @@ class Stage:
     times: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Row number → when its attempts were made."""
     back_offs: list[float] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    """What `on_pause` was told."""
     heard: list[tuple[int, int, Verdict]] = field(default_factory=list)
     """Row number, number of the attempt and verdict, as `on_attempt` was told."""
     pace: Pace = field(init=False)
@@ -93,6 +95,7 @@ class Stage:
             proceed=self.proceed,
             wall_clock=lambda: NOW,
             on_attempt=lambda correction, number, verdict: self.heard.append((correction.row_number, number, verdict)),
+            on_pause=self.pauses.append,
         )
 
     async def deliver(self, correction: Correction = ASHA) -> Outcome:
@@ -384,3 +387,13 @@ async def _cancelled_at_the_end(stage: Stage) -> None:
     await reached.wait()
     row.cancel()
     await row
+
+
+async def test_a_pause_is_told_once_by_whoever_learns_of_it_first() -> None:
+    """Each of many workers may be asked to wait; a person wants to hear of it once, and not of blinks."""
+    stage = Stage(script=[Reply(http_status=429, retry_after=30.0), OK])
+    await stage.deliver()
+    assert stage.pauses == [30.0]
+    blink = Stage(script=[Reply(http_status=429, retry_after=0.0), OK])
+    await blink.deliver()
+    assert blink.pauses == []

@@ -223,14 +223,29 @@ def test_an_unclosed_quote_on_the_last_line_costs_that_row_only(tmp_path: Path) 
         'A2,"1,x\nA3,1,x\nA4,1,x\n',
         '"A2","1","x\n"A3","1","x"\n',
         f'A2,"1,x\n{"A3,1,x" * 30_000}\n',
-        'A2,"1,x\nA3,1",x,y\n',
     ],
-    ids=["to the end", "to the next quote", "beyond the longest cell", "to a closing quote, cells too many"],
+    ids=["to the end", "to the next quote", "beyond the longest cell"],
 )
 def test_a_quote_that_swallows_further_lines_ends_the_reading(tmp_path: Path, lines: str) -> None:
     """Nobody can tell which of the swallowed lines are rows, so the file is refused and the row named."""
     sentence = refusal(tmp_path, f"{HEADER}\nA1,1,x\n\n{lines}")
     assert sentence.startswith("row 4: a quote is opened there and not closed")
+
+
+def test_a_row_of_several_lines_with_cells_too_many_ends_the_reading(tmp_path: Path) -> None:
+    """A stray quote that closes further down looks like this; each of the lines may be a row."""
+    sentence = refusal(tmp_path, f'{HEADER}\nA2,"1,x\nA3,1",x,y\n')
+    assert sentence.startswith("row 2: it goes over 2 lines and has 4 cells where the header has 3")
+
+
+@pytest.mark.parametrize("header", ["redemptionId,billNumber,identifierValue,purp", HEADER])
+def test_half_a_header_is_half_an_upload(tmp_path: Path, header: str) -> None:
+    """A file that ends within its header is no empty night, unless somebody says so."""
+    path, snapshot = tmp_path / "half.csv", tmp_path / "snapshot.csv"
+    path.write_text(header)
+    with pytest.raises(InputFileError, match="ends within its header"):
+        take_snapshot(path, snapshot, explicit={})
+    assert take_snapshot(path, snapshot, explicit={}, allow_unterminated=True).rows == 0
 
 
 @pytest.mark.parametrize("line", ["A2,1,B-77", "A2,1,B-77\r", "A2,1", 'A2,1,"B-77"'])
@@ -358,7 +373,7 @@ def test_the_hash_is_that_of_the_file(tmp_path: Path) -> None:
     assert load(tmp_path, content).intake.sha256 == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("content", [f"{HEADER}\n", HEADER, f"\n{HEADER}\r\n\r\n,,\n"])
+@pytest.mark.parametrize("content", [f"{HEADER}\n", f"\n{HEADER}\r\n\r\n,,\n"])
 def test_a_file_with_headers_only_has_no_rows(tmp_path: Path, content: str) -> None:
     """That is no error: there is just nothing to do."""
     loaded = load(tmp_path, content)

@@ -626,3 +626,26 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_is_public_but_the_secrets() -> None:
     """The journal keeps what a run was started with, a new setting included."""
     assert load_settings({}).public().keys() == Settings.model_fields.keys() - {"password", "password_file"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_end_behind_the_password_is_none_of_it(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Secret stores put one there, in the environment as in files."""
+    monkeypatch.setenv("BULKREDEEM_PASSWORD", SECRET + end)
+    assert load_settings({}).resolve_password().get_secret_value() == SECRET
+
+
+def test_a_password_file_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It may be a pipe, which says its words only once."""
+    (tmp_path / "secret").write_text(SECRET)
+    monkeypatch.setenv("BULKREDEEM_PASSWORD_FILE", str(tmp_path / "secret"))
+    settings = load_settings({})
+    settings.resolve_password()
+    (tmp_path / "secret").unlink()
+    assert settings.resolve_password().get_secret_value() == SECRET
+
+
+def test_a_column_cannot_be_mapped_twice() -> None:
+    """The first of two answers must not be dropped in silence."""
+    with pytest.raises(ConfigurationError, match="named twice"):
+        load_settings({"map": ["A=billNumber", "A=purpose"]})

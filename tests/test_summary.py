@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -278,3 +279,15 @@ def test_moments_are_written_in_utc_whatever_the_clock_on_the_wall(
     """ISO 8601 to the millisecond, with `Z`."""
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     assert iso_utc(seconds) == text
+
+
+def test_a_reason_that_is_a_sentence_ends_once() -> None:
+    """Some reasons to stop are whole sentences, with their full stop."""
+    ended = replace(STOPPED, stop_reason="run.log could not be written: No space left on device.")
+    assert "device. 1 of 2 rows" in closing_sentence(summary(ended, 2, success=1), FILE)
+
+
+def test_refused_access_is_mended_before_anything_is_run_again() -> None:
+    """Trying again with the same password locks the till."""
+    ended = replace(STOPPED, exit_code=4, stop_reason="the platform refused the password")
+    assert "Have the password or the till's permission put right first" in closing_sentence(summary(ended, 2), FILE)

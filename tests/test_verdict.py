@@ -237,11 +237,25 @@ def test_a_reply_that_cannot_be_read_is_no_success(http_status: int, kind: Verdi
     assert "was a page of HTML" in verdict.message
 
 
-@pytest.mark.parametrize("found", [[{}], [None], [""], [0], [[]], {"x": None}, "x", 7, True])
-def test_errors_without_words_are_errors_all_the_same(found: object) -> None:
-    """A list of errors that is not empty is no success, whatever stands in it."""
+@pytest.mark.parametrize("code", [500, "502", 599.0])
+def test_a_servers_own_failure_in_a_200_is_no_refusal(code: object) -> None:
+    """Its siblings answer 200 with an error body: that the server failed says nothing about the row."""
+    verdict = heard(200, {"errors": [{"code": code, "message": "internal error"}]})
+    assert kind_of(verdict) == DOUBTFUL
+
+
+@pytest.mark.parametrize("found", ["x", 7, True])
+def test_errors_that_are_mere_words_are_errors_all_the_same(found: object) -> None:
+    """Errors that are not empty are no success, whatever form they have."""
     verdict = heard(200, {**ECHO, "errors": found})
     assert (kind_of(verdict), verdict.code) == (REFUSED, "HTTP_200")
+
+
+@pytest.mark.parametrize("found", [[{}], [None], [""], [0], [[]], {"x": None}])
+def test_errors_without_words_are_no_trustworthy_no(found: object) -> None:
+    """A 2xx with an error that says nothing may have been applied."""
+    verdict = heard(200, {**ECHO, "errors": found})
+    assert (kind_of(verdict), verdict.code) == (DOUBTFUL, "HTTP_200")
     assert verdict.message
 
 

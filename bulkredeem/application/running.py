@@ -71,6 +71,9 @@ class Observer(Protocol):
     def recorded(self, outcome: Outcome) -> None:
         """Take note of a row's outcome."""
 
+    def paused(self, seconds: float) -> None:
+        """Take note that the platform makes everything wait for so long from now."""
+
     def delivered(self) -> None:
         """Take note that nothing is sent any more and the reports are being written."""
 
@@ -246,9 +249,14 @@ class _Runner:
             proceed=self._stop.check,
             wall_clock=self._wall_clock,
             on_attempt=self._log.attempt,
+            on_pause=self._paused,
         )
         self._requests = lambda: delivery.requests
         return delivery
+
+    def _paused(self, seconds: float) -> None:
+        self._log.event("paused", seconds=round(seconds, 1))
+        self._observer.paused(seconds)
 
     async def _last_commit(self) -> None:
         try:

@@ -20,6 +20,8 @@ from bulkredeem.summary import counted
 
 PLAIN_INTERVAL: Final = 30.0
 """Seconds between two plain lines."""
+WORTH_A_LINE: Final = 10.0
+"""Seconds of a pause that are worth a plain line."""
 WORTH_MENTIONING: Final = 1.0
 """Seconds of a pause that are worth a word."""
 SECONDS_OF_A_MINUTE: Final = 60
@@ -73,6 +75,9 @@ class Silent:
     def recorded(self, outcome: Outcome) -> None:
         """Show nothing."""
 
+    def paused(self, seconds: float) -> None:
+        """Show nothing."""
+
     def delivered(self) -> None:
         """Show nothing."""
 
@@ -101,6 +106,11 @@ class PlainLines(Silent):
             self._last_line = now
             done = sum(self._counts.values())
             say(self._console, f"{done:,} of {self._rows:,} rows: {_in_words(self._counts)}")
+
+    def paused(self, seconds: float) -> None:
+        """Say why nothing moves."""
+        if seconds >= WORTH_A_LINE:
+            say(self._console, f"The platform asks to wait {duration_in_words(seconds)}.")
 
 
 class LiveLine(Silent):
