@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
@@ -122,7 +122,7 @@ class Delivery:
         self.requests += 1
         tries.total += 1
         answer = await self._attempt(tries.correction)
-        verdict = judge(answer, tries.correction)
+        verdict = self._judge(answer, tries.correction)
         self._on_attempt(tries.correction, tries.total, verdict)
         if verdict.access_refused:
             words = mask(verdict.message, tries.correction.identifiers)
@@ -132,6 +132,11 @@ class Delivery:
         if verdict.status is Status.IN_DOUBT:
             tries.doubt = verdict
         return verdict
+
+    def _judge(self, answer: Answer, correction: Correction) -> Verdict:
+        """Return the verdict, its code masked once for all who hear of it: a platform may put anything there."""
+        verdict = judge(answer, correction)
+        return replace(verdict, code=mask(verdict.code, correction.identifiers)) if verdict.code else verdict
 
     def _heed(self, reply: Reply, verdict: Verdict, tries: _Tries) -> None:
         """Remember the reply, and pause the key when the platform asks for it: its limit is not the row's alone."""
@@ -162,7 +167,7 @@ class Delivery:
         return Outcome(
             row_number=correction.row_number,
             status=decisive.status,
-            error_code=mask(decisive.code, correction.identifiers),
+            error_code=decisive.code,
             error_message=decisive.message,
             reason=mask(decisive.message, correction.identifiers),
             warnings=correction.warnings + decisive.warnings,

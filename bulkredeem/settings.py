@@ -105,9 +105,9 @@ class Settings(BaseSettings):
     """Write the summary to standard output, and everything else to standard error."""
     quiet: bool = False
     """Say nothing but errors and the closing sentence."""
-    _read_password: SecretStr | None = PrivateAttr(default=None)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What goes into `run.log`."""
+    _read_password: SecretStr | None = PrivateAttr(default=None)
 
     @field_validator("map", mode="before")
     @classmethod

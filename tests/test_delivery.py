@@ -37,7 +37,7 @@ BELA = replace(ASHA, row_number=3, redemption_id="NZVAt9", identifier_value="919
 NOW = 1_793_880_000.0
 
 
-def refusing(http_status: int, code: int, message: str = "no", *, retry_after: float | None = None) -> Reply:
+def refusing(http_status: int, code: int | str, message: str = "no", *, retry_after: float | None = None) -> Reply:
     """Return a reply with one error."""
     body = {"errors": [{"code": code, "message": message}]}
     return Reply(http_status=http_status, body=body, retry_after=retry_after)
@@ -397,3 +397,13 @@ async def test_a_pause_is_told_once_by_whoever_learns_of_it_first() -> None:
     blink = Stage(script=[Reply(http_status=429, retry_after=0.0), OK])
     await blink.deliver()
     assert blink.pauses == []
+
+
+async def test_a_code_that_holds_an_identifier_is_masked_wherever_it_is_told() -> None:
+    """A platform may put anything into the code: neither the outcome nor whoever hears of attempts gets it whole."""
+    stage = Stage(script=[refusing(400, "919900000001", "no")])
+    outcome = await stage.deliver()
+    assert (outcome.error_code, stage.heard[0][2].code) == ("<identifierValue>", "<identifierValue>")
+    closed = Stage(script=[refusing(401, "919900000001", "no")])
+    with pytest.raises(AccessRefusedError, match="<identifierValue>: no"):
+        await closed.deliver()

@@ -196,8 +196,17 @@ class _Runner:
         self._log = prepared.log
         self._wall_clock = wall_clock
         self._recorder = Recorder(prepared.journal, prepared.log, watch=observer.recorded, wall_clock=wall_clock)
+        self._delivery = Delivery(
+            client.update,
+            pace,
+            max_attempts=settings.max_attempts,
+            sleep=stop.sleep,
+            proceed=stop.check,
+            wall_clock=wall_clock,
+            on_attempt=prepared.log.attempt,
+            on_pause=self._paused,
+        )
         self._at_once = False
-        self._requests: Callable[[], int] = lambda: 0
 
     async def run(self) -> Run:
         """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
@@ -216,11 +225,10 @@ class _Runner:
         committer = asyncio.create_task(self._recorder.keep_committing(self._stop.request))
         try:
             self._log.event("started", path=info.path, sha256=info.sha256, rows=info.rows, version=__version__)
-            async with self._client as client:
-                delivery = self._delivery(client)
+            async with self._client:
                 self._observer.started(self._start())
                 workers = self._settings.max_workers
-                pool = Pool(delivery.deliver, self._recorder.record, stop=self._stop, max_workers=workers)
+                pool = Pool(self._delivery.deliver, self._recorder.record, stop=self._stop, max_workers=workers)
                 await pool.run(judged_rows(self._prepared.folder, self._prepared.columns, self._settings))
         except Exception as exc:  # noqa: BLE001  whatever it is, what was recorded is reported
             self._stop.request(exc)
@@ -237,22 +245,8 @@ class _Runner:
             columns=prepared.columns,
             folder=prepared.folder,
             seconds=seconds_for(prepared.info.rows, self._settings),
-            live=Live(requests=self._requests, paused_for=lambda: self._pace.paused_for),
+            live=Live(requests=lambda: self._delivery.requests, paused_for=lambda: self._pace.paused_for),
         )
-
-    def _delivery(self, client: Client) -> Delivery:
-        delivery = Delivery(
-            client.update,
-            self._pace,
-            max_attempts=self._settings.max_attempts,
-            sleep=self._stop.sleep,
-            proceed=self._stop.check,
-            wall_clock=self._wall_clock,
-            on_attempt=self._log.attempt,
-            on_pause=self._paused,
-        )
-        self._requests = lambda: delivery.requests
-        return delivery
 
     def _paused(self, seconds: float) -> None:
         self._log.event("paused", seconds=round(seconds, 1))
@@ -350,7 +344,7 @@ class _Runner:
             state=RunState.STOPPED if stopped else RunState.FINISHED,
             stop_reason=_words_for(cause) if stopped else "",
             finished_at=self._wall_clock(),
-            requests=self._requests(),
+            requests=self._delivery.requests,
             exit_code=exit_code,
         )
 

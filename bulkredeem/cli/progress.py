@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Protocol, Self
 
 from rich.console import Console, RenderableType
@@ -131,6 +131,7 @@ class LiveLine(Silent):
             console=console,
             refresh_per_second=5,
         )
+        self._progress.counts = self._counts
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -151,24 +152,23 @@ class LiveLine(Silent):
         """Move the line on."""
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
         if self._task is not None:
-            self._progress.counts = _in_words(self._counts, coloured=True)
             self._progress.update(self._task, advance=1)
 
     def delivered(self) -> None:
-        """Say that the reports are being written."""
+        """Speak of no pause any more: the reports are being written."""
         self._pause.live = None
 
 
 class _TwoLines(Progress):
     """The usual line, and the counts by status below it."""
 
-    counts: str = ""
-    """As markup."""
+    counts: Mapping[Status, int] = MappingProxyType({})
+    """Looked at whenever the line is drawn, not whenever a row ends."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         if self.counts:
-            counts = Text.from_markup(self.counts, overflow="ellipsis")
+            counts = Text.from_markup(_in_words(self.counts, coloured=True), overflow="ellipsis")
             counts.no_wrap = True
             yield counts
 
@@ -206,7 +206,7 @@ def _announce(console: Console, start: Start) -> None:
     say_whole(console, f"Reports: {start.folder}")
 
 
-def _in_words(counts: dict[Status, int], *, coloured: bool = False) -> str:
+def _in_words(counts: Mapping[Status, int], *, coloured: bool = False) -> str:
     words = [
         f"[{colour_of(status)}]{counts[status]:,} {status}[/]" if coloured else f"{counts[status]:,} {status}"
         for status in Status
