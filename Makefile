@@ -59,7 +59,7 @@ check: lint types layers test test-external  ## Everything that must pass before
 .PHONY: lock
 lock:  ## Renew the exact versions in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
-	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+	  --generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 .PHONY: clean
 clean:  ## Remove what was built; run folders stay
