@@ -25,4 +25,6 @@ def test_the_lock_names_the_extras_that_locked_packages_ask_for() -> None:
         for text in each.requires or []
         if "extra ==" not in text
     ]
-    assert [str(each) for each in asked if each.extras and not each.extras <= locked[canonicalize_name(each.name)]] == []
+    assert [
+        str(each) for each in asked if each.extras and not each.extras <= locked[canonicalize_name(each.name)]
+    ] == []
