@@ -18,11 +18,15 @@ class ExitCode(IntEnum):
     NOT_ALL_DONE = 1
     """The run ended, and some rows are not done."""
     COULD_NOT_START = 2
-    """Usage, file or configuration; nothing was sent."""
+    """Usage, file, configuration or TLS; nothing was sent."""
     STOPPED_EARLY = 3
-    """A signal or a failing disk; rows are `pending`."""
+    """A signal, an outage or a failing disk; rows are `pending`."""
     ACCESS_REFUSED = 4
     """The platform refused the credentials or the permission; rows are `pending`."""
+    BUSY = 5
+    """Another process works on this run."""
+    DEADLINE = 6
+    """The deadline came, as planned; rows are `pending` for the next `resume`."""
     INTERNAL_ERROR = 70
     """An error of ours."""
     INTERRUPTED_AT_ONCE = 130
@@ -39,6 +43,10 @@ class ConfigurationError(BulkRedeemError):
     """A setting is missing, contradicts another or makes no sense; nothing was sent."""
 
     exit_code = ExitCode.COULD_NOT_START
+
+
+class OtherSystemError(ConfigurationError):
+    """A run was begun with another host or user name than the settings name now; nothing was sent."""
 
 
 class InputFileError(BulkRedeemError):
@@ -59,10 +67,46 @@ class JournalError(BulkRedeemError):
     exit_code = ExitCode.STOPPED_EARLY
 
 
+class JournalUnreadableError(JournalError):
+    """The journal is missing, foreign, damaged or of a later version; it was left as it is."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class BusyError(BulkRedeemError):
+    """Another process works on this run."""
+
+    exit_code = ExitCode.BUSY
+
+
 class ReportError(BulkRedeemError):
     """A report cannot be written; the journal holds what it would have said."""
 
     exit_code = ExitCode.STOPPED_EARLY
+
+
+class RunNotFoundError(BulkRedeemError):
+    """There is no such run, or it is in no state for what was asked; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class TlsError(BulkRedeemError):
+    """No secure connection could be made from the start: certificate, host name or clock; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class OutageError(BulkRedeemError):
+    """The platform left every try unanswered, or throttled it, for longer than the run was told to wait."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class DeadlineError(BulkRedeemError):
+    """The moment has come after which no row is to start."""
+
+    exit_code = ExitCode.DEADLINE
 
 
 class SignalledError(BulkRedeemError):

@@ -24,7 +24,7 @@ from bulkredeem.columns import OURS, ColumnMap, is_ours, map_columns
 from bulkredeem.errors import InputFileError, JournalError, ReportsFolderError
 from bulkredeem.formulas import unescape
 from bulkredeem.model import Problem, Row
-from bulkredeem.snapshot import LEADING, SnapshotWriter
+from bulkredeem.snapshot import LEADING, SnapshotWriter, sync_folder
 
 MAX_LINE: Final = 1_048_576
 """Bytes of one physical line. A longer one is no row of corrections, and must not fill the memory."""
@@ -69,6 +69,8 @@ class Intake:
 
     sha256: str
     """Of the file's bytes as they were read."""
+    modified_at: float
+    """When the file was changed last, in seconds since the epoch."""
     rows: int
     """Lines with something in them, below the header."""
     columns: ColumnMap
@@ -119,10 +121,11 @@ def take_snapshot(
             intake = first_pass.write_snapshot(copy, proceed)
             copy.flush()
             os.fsync(copy.fileno())
-            return intake
+        sync_folder(target.parent)
     except OSError as exc:
         msg = f"{target} cannot be written: {exc.strerror or exc}."
         raise ReportsFolderError(msg) from exc
+    return intake
 
 
 def read_rows(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
@@ -246,6 +249,7 @@ class _FirstPass:
         self, source: Path, stream: BinaryIO, explicit: Mapping[str, str], *, allow_unterminated: bool
     ) -> None:
         self._source = source
+        self._modified_at = os.fstat(stream.fileno()).st_mtime
         self._lines = _Lines(stream, source)
         self._explicit = explicit
         self._allow_unterminated = allow_unterminated
@@ -268,7 +272,12 @@ class _FirstPass:
             elif not record.is_blank:
                 writer.add(record.row_number, [restore(record.cells[index]) for index in own])
             rows += not record.is_blank
-        return Intake(sha256=self._lines.digest.hexdigest(), rows=rows, columns=columns)
+        return Intake(
+            sha256=self._lines.digest.hexdigest(),
+            modified_at=self._modified_at,
+            rows=rows,
+            columns=columns,
+        )
 
     def _records(self) -> Iterator[_Record]:
         """Yield every record, blank ones too, so that their number is the one a spreadsheet shows."""

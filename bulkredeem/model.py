@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Self
 
 
@@ -139,6 +139,8 @@ class Correction:
     """Name → value of the custom fields to set."""
     warnings: tuple[str, ...] = ()
     """What a person may want to know although the row is sent."""
+    may_be_applied: bool = False
+    """Whether an earlier stretch of the run, or the run it retries, may have sent it without recording an answer."""
 
     @property
     def redemption_key(self) -> tuple[str, ...]:
@@ -154,6 +156,17 @@ class Correction:
             self.identifier_type.casefold(),
             self.identifier_value.casefold(),
         )
+
+    @property
+    def fields_set(self) -> frozenset[str]:
+        """The fields of the redemption that it sets, by the names of their columns."""
+        named = {
+            Column.BILL_NUMBER: self.bill_number,
+            Column.BILL_ID: self.bill_id,
+            Column.PURPOSE: self.purpose,
+            **{CUSTOM_FIELD_PREFIX + name: value for name, value in self.custom_fields.items()},
+        }
+        return frozenset(str(name) for name, value in named.items() if value)
 
     @property
     def identifiers(self) -> Mapping[str, str]:
@@ -179,6 +192,8 @@ class Reply:
     """Seconds the platform asks to wait before the next request, or None when it does not say."""
     request_id: str = ""
     """The platform's own name for the request, for its support, or empty."""
+    password_renewed: bool = False
+    """Whether a 401 was drawn by a password that has been replaced since: another try makes sense."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +210,17 @@ class Trouble:
 
 Answer = Reply | Trouble
 """How one attempt ended."""
+
+
+class Sign(Enum):
+    """What a finished try says about the platform as a whole, whatever it says about its row."""
+
+    ANSWERED = "answered"
+    """The platform is there and works: it updated, refused or complained about this row."""
+    THROTTLED = "throttled"
+    """The platform is there, and wants fewer requests."""
+    UNANSWERED = "unanswered"
+    """No connection, no answer in time, or a server's own failure (5xx): the platform may be gone for everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

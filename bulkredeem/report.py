@@ -19,23 +19,29 @@ from bulkredeem.columns import RESULT_HEAD, RESULT_TAIL, carried_name
 from bulkredeem.errors import ReportError, ReportsFolderError
 from bulkredeem.formulas import escape
 from bulkredeem.model import DONE, Outcome, Status
-from bulkredeem.snapshot import Record, has_byte_order_mark, read_headers, read_records
-from bulkredeem.summary import Summary, Tally, iso_utc
+from bulkredeem.snapshot import Record, has_byte_order_mark, read_headers, read_records, sync_folder
+from bulkredeem.summary import NOT_DONE, Summary, Tally, iso_utc
+from bulkredeem.verdict import SENT_BEFORE
 
 RESULTS: Final = "results.csv"
-NOT_DONE: Final = "not_done.csv"
 SUMMARY: Final = "summary.json"
 LATEST: Final = "latest"
 
 
 def write_results(
-    folder: Path, snapshot: Path, outcomes: Iterable[Outcome], *, proceed: Callable[[], None] = lambda: None
+    folder: Path,
+    snapshot: Path,
+    outcomes: Iterable[Outcome],
+    *,
+    is_doubted: Callable[[int], bool] = lambda _row_number: False,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Tally:
     """Write `results.csv` and `not_done.csv` into the run's folder, and return the count of what they hold.
 
-    `outcomes` come by row number, as the journal yields them; a row of the snapshot without one is `pending`. Each
-    file starts with a byte order mark if the input did: whoever needs one for Excel needs it again. `proceed` is asked
-    before every row and raises what is to end the writing. Raises ReportError when the disk does not take them.
+    `outcomes` come by row number, as the journal yields them; a row of the snapshot without one is `pending`, and says
+    so if it `is_doubted`: sent perhaps. Each file starts with a byte order mark if the input did: whoever needs one for
+    Excel needs it again. `proceed` is asked before every row and raises what is to end the writing. Raises ReportError
+    when the disk does not take them.
     """
     tally = Tally()
     try:
@@ -47,8 +53,9 @@ def write_results(
         header = _header(read_headers(snapshot))
         all_rows.writerow(header)
         open_rows.writerow(header)
-        for record, outcome in _joined(read_records(snapshot), outcomes):
+        for record, found in _joined(read_records(snapshot), outcomes):
             proceed()
+            outcome = found or _pending(record.row_number, is_doubted=is_doubted(record.row_number))
             line = _line(record, outcome)
             all_rows.writerow(line)
             if outcome.status not in DONE:
@@ -106,8 +113,16 @@ def _line(record: Record, outcome: Outcome) -> list[Any]:
     ]
 
 
-def _joined(records: Iterable[Record], outcomes: Iterable[Outcome]) -> Iterator[tuple[Record, Outcome]]:
-    """Put each row of the snapshot together with its outcome; both come by row number."""
+def _pending(row_number: int, *, is_doubted: bool) -> Outcome:
+    """Return what is said of a row without an outcome."""
+    if not is_doubted:
+        return Outcome(row_number=row_number, status=Status.PENDING)
+    code, words = SENT_BEFORE.code, SENT_BEFORE.message
+    return Outcome(row_number=row_number, status=Status.PENDING, error_code=code, error_message=words)
+
+
+def _joined(records: Iterable[Record], outcomes: Iterable[Outcome]) -> Iterator[tuple[Record, Outcome | None]]:
+    """Put each row of the snapshot together with its outcome, or None; both come by row number."""
     coming = iter(outcomes)
     next_outcome = next(coming, None)
     for record in records:
@@ -115,7 +130,7 @@ def _joined(records: Iterable[Record], outcomes: Iterable[Outcome]) -> Iterator[
             yield record, next_outcome
             next_outcome = next(coming, None)
         else:
-            yield record, Outcome(row_number=record.row_number, status=Status.PENDING)
+            yield record, None
 
 
 @contextmanager
@@ -128,18 +143,9 @@ def _whole_file(path: Path, encoding: str = "utf-8") -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as exc:
         raise ReportError(f"{path} could not be written: {exc.strerror or exc}.") from exc
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming durable: the name of a file belongs to its folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,13 +7,16 @@ read as cells; then the row's own cells are empty, and `line` holds the line as 
 a line for a row.
 
 The loader writes it in its first pass and reads it in its second; the reports carry the file's own columns over from
-it; a run that goes on later needs nothing else of the input.
+it; a run that goes on later needs nothing else of the input. The journal holds its hash, so that a snapshot that was
+changed or cut short since is never taken for what was sent.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -74,3 +77,41 @@ def read_records(path: Path) -> Iterator[Record]:
         next(reader)
         for record in reader:
             yield Record(row_number=int(record[0]), cells=tuple(record[len(LEADING) :]))
+
+
+def copy_records(source: Path, target: Path, wanted: Callable[[int], bool]) -> int:
+    """Write a snapshot of those rows whose numbers are wanted, durable on return; return how many they are.
+
+    Numbers, damage and a byte order mark stay as they are. Raises OSError.
+    """
+    encoding = "utf-8-sig" if has_byte_order_mark(source) else "utf-8"
+    with (
+        source.open(encoding="utf-8-sig", newline="") as given,
+        target.open("w", encoding=encoding, newline="") as copy,
+    ):
+        reader, writer = csv.reader(given), csv.writer(copy, lineterminator="\r\n")
+        writer.writerow(next(reader))
+        chosen = 0
+        for record in reader:
+            if wanted(int(record[0])):
+                writer.writerow(record)
+                chosen += 1
+        copy.flush()
+        os.fsync(copy.fileno())
+    sync_folder(target.parent)
+    return chosen
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a snapshot's bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make it durable that a file of this name exists: a name belongs to its folder. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

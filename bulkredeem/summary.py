@@ -22,6 +22,8 @@ EXAMPLE_ROWS: Final = 5
 MOST_GROUPS: Final = 10_000
 """Groups held in memory; later messages of the same code are counted as one, so that memory stays bounded."""
 OTHER_MESSAGES: Final = "(other messages)"
+NOT_DONE: Final = "not_done.csv"
+"""The file of the rows about which someone still has to do something."""
 
 
 class RunState(StrEnum):
@@ -33,7 +35,15 @@ class RunState(StrEnum):
     STOPPED = "stopped"
     """It ended in good order before the last row; `stop_reason` says why."""
     CRASHED = "crashed"
-    """It died without a word: the state a report gives to a run that is `running` and has no process."""
+    """It died without a word: the journal says `running`, and no process holds the run."""
+    ABANDONED = "abandoned"
+    """Somebody closed it for good; nothing goes on with it."""
+    UNREADABLE = "unreadable"
+    """Its journal is missing, foreign or damaged: a state that `runs` shows and no summary has."""
+
+
+UNFINISHED: Final = frozenset({RunState.STOPPED, RunState.CRASHED})
+"""The states in which `resume` goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +59,12 @@ class RunInfo:
     """Rows of the input with something in them; the seven counts always add up to it."""
     started_at: float
     """Seconds since the epoch, UTC; so is every `…_at`."""
+    as_of: float | None = None
+    """How old the file's knowledge is: when it was changed last. None where an older journal does not tell."""
+    retry_of: str = ""
+    """The run whose rows these are, or empty for a run over a file."""
+    resumed_at: float | None = None
+    """When the last stretch began, or None for a run that went in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +74,9 @@ class Ending:
     state: RunState
     finished_at: float
     requests: int
-    """Every try on the wire, those of rows still pending too."""
-    exit_code: int
+    """Every try on the wire, those of rows still pending too; after a crash, at least so many."""
+    exit_code: int | None
+    """None when the process died."""
     stop_reason: str = ""
     """Empty for a run that finished."""
 
@@ -99,10 +116,17 @@ class Summary:
             "run_id": info.run_id,
             "state": ending.state if ending else RunState.RUNNING,
             "stop_reason": (ending.stop_reason or None) if ending else None,
-            "input": {"path": info.path, "sha256": info.sha256, "rows": info.rows},
+            "retry_of": info.retry_of or None,
+            "input": {
+                "path": info.path,
+                "sha256": info.sha256,
+                "rows": info.rows,
+                "as_of": None if info.as_of is None else iso_utc(info.as_of),
+            },
             "counts": {str(status): self.counts[status] for status in Status},
             "requests": ending.requests if ending else 0,
             "started_at": iso_utc(info.started_at),
+            "resumed_at": None if info.resumed_at is None else iso_utc(info.resumed_at),
             "finished_at": iso_utc(ending.finished_at) if ending else None,
             "duration_seconds": round(ending.finished_at - info.started_at, 3) if ending else None,
             "top_errors": [
@@ -200,14 +224,33 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def closing_sentence(summary: Summary, not_done_file: str, flags: str = "") -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """The options a command was given, as typed: the next command needs them too."""
+
+    all: str = ""
+    """All that shape a run (a map of columns, say): for running a file."""
+    where: str = ""
+    """Those that say which configuration counts: for going on with a run, which has the others in its journal."""
+
+
+def closing_sentence(summary: Summary, folder: str, typed: Typed = Typed()) -> str:
     """Return verdict and next step, for a person who reads nothing else; a command to paste is a line of its own.
 
-    `flags` are the options the run was given, as typed: the next run needs them too (a map of columns, say).
+    `folder` is the run's, as a person would name it.
     """
-    reason = summary.ending.stop_reason.rstrip(".") if summary.ending else ""
-    stopped = f"Stopped early: {reason}. " if reason else ""
-    return f"{stopped}{_verdict(summary)}{_next_step(summary, not_done_file, flags)}"
+    return f"{_beginning(summary)}{_verdict(summary)}{_next_step(summary, folder, typed)}"
+
+
+def _beginning(summary: Summary) -> str:
+    ending = summary.ending
+    if ending is None:
+        return ""
+    if ending.state is RunState.CRASHED:
+        return "The process died. "
+    reason = ending.stop_reason.rstrip(".")
+    how = "Abandoned" if ending.state is RunState.ABANDONED else "Stopped early"
+    return f"{how}: {reason}. " if reason else ""
 
 
 def _verdict(summary: Summary) -> str:
@@ -220,17 +263,36 @@ def _verdict(summary: Summary) -> str:
     return f"{updated:,} of {rows:,} rows were updated.{had_nothing}"
 
 
-def _next_step(summary: Summary, not_done_file: str, flags: str) -> str:
+def _next_step(summary: Summary, folder: str, typed: Typed) -> str:
     """Say who is needed for what and how to go on, or that nobody is needed."""
-    if not summary.not_done:
+    is_unfinished = summary.ending is not None and summary.ending.state in UNFINISHED
+    if not summary.not_done and not is_unfinished:
         return " Nothing is left to do." if summary.info.rows else ""
     needs = ", ".join(
         f"{summary.counts[status]:,} {words}" for status, words in _NEEDS.items() if summary.counts[status]
     )
-    to_mend = summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]
-    advice = f"Open {not_done_file}, mend what it names, and run it" if to_mend else "Run what is left again"
-    if summary.ending and summary.ending.exit_code == ExitCode.ACCESS_REFUSED:
-        advice = "Have the password or the till's permission put right first, then run what is left"
-    again = " ".join(["bulkredeem run", *([flags] if flags else []), shlex.quote(not_done_file)])
     verb = "needs" if summary.not_done == 1 else "need"
-    return f" {summary.not_done:,} {verb} someone: {needs}. {advice}:\n{again}"
+    whose = f" {summary.not_done:,} {verb} someone: {needs}." if summary.not_done else ""
+    if summary.ending is not None and summary.ending.state is RunState.ABANDONED:
+        return f"{whose} Nothing goes on with the run."
+    advice, command = _way_on(summary, folder, typed) if is_unfinished else _way_back(summary, folder, typed)
+    return f"{whose} {advice}:\n{command}"
+
+
+def _way_on(summary: Summary, folder: str, typed: Typed) -> tuple[str, str]:
+    """Return advice and command for a run that is not at its end."""
+    refused = summary.ending is not None and summary.ending.exit_code == ExitCode.ACCESS_REFUSED
+    first = "Have the password or the till's permission put right first, then go" if refused else "Go"
+    return f"{first} on with the run", _command("resume", typed.where, folder)
+
+
+def _way_back(summary: Summary, folder: str, typed: Typed) -> tuple[str, str]:
+    """Return advice and command for the rows that a run at its end left."""
+    if summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]:
+        not_done = f"{folder}/{NOT_DONE}"
+        return f"Open {not_done}, mend what it names, and run it", _command("run", typed.all, not_done)
+    return "Try them again", _command("retry", typed.where, folder)
+
+
+def _command(name: str, flags: str, subject: str) -> str:
+    return " ".join(["bulkredeem", name, *([flags] if flags else []), shlex.quote(subject)])

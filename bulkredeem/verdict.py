@@ -14,7 +14,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
-from bulkredeem.model import Answer, Correction, Reply, Status, Trouble
+from bulkredeem.model import Answer, Correction, Reply, Sign, Status, Trouble
 
 MAX_TEXT: Final = 500
 """Characters of a message of the platform that are kept."""
@@ -41,6 +41,14 @@ class Verdict:
     """Whether the platform asked us to slow down: this attempt does not count against the most allowed."""
     access_refused: bool = False
     """Whether no row at all can succeed with these credentials."""
+
+
+SENT_BEFORE: Final = Verdict(
+    status=Status.IN_DOUBT,
+    code="SENT_BEFORE",
+    message="it may have been applied by an earlier try whose answer was never recorded",
+)
+"""What is known of a row that was under way when its run died, or stopped."""
 
 
 class _Treatment(Enum):
@@ -93,6 +101,10 @@ _OF_HTTP_STATUS: Final = (
 _REDIRECTS: Final = range(300, 400)
 _SUCCESSES: Final = range(200, 300)
 _SERVICE_UNAVAILABLE: Final = 503
+_NOBODY_TO_ASK: Final = "4001"
+"""The platform cannot reach its own authentication: nobody is served."""
+_NO_ANSWERS: Final = frozenset({408, *range(500, 600)})
+"""Statuses by which a server, or a gateway before it, says that it could not answer."""
 _SERVER_FAILURES: Final = frozenset(map(str, range(500, 600)))
 
 
@@ -108,6 +120,25 @@ def judge(answer: Answer, correction: Correction) -> Verdict:
     return _judge_refusal(answer, errors)
 
 
+def sign_of(answer: Answer, verdict: Verdict) -> Sign:
+    """Return what an answer, judged so, says about the platform as a whole.
+
+    A 503 counts as unanswered also when it says how long to wait: behind it may be nobody at all.
+    """
+    if isinstance(answer, Trouble) or (verdict.repeat and _says_it_failed(answer.http_status, verdict.code)):
+        return Sign.UNANSWERED
+    return Sign.THROTTLED if verdict.throttled else Sign.ANSWERED
+
+
+def _says_it_failed(http_status: int, code: str) -> bool:
+    """Whether the server could not answer. What `judge` takes for a documented word is one here, too."""
+    if http_status in _OF_HTTP_STATUS_FIRST:
+        return False
+    if code in _OF_CODE:
+        return code == _NOBODY_TO_ASK
+    return http_status in _NO_ANSWERS or code in _SERVER_FAILURES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Error:
     """One of the errors of a reply, as far as it could be read."""
@@ -120,7 +151,8 @@ def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
     known = next((error for error in errors if error.code in _OF_CODE), None)
     named = known or next(iter(errors), _Error(code="", message=""))
     treatment = (
-        _OF_HTTP_STATUS_FIRST.get(reply.http_status)
+        (_Treatment.NOT_APPLIED if reply.password_renewed else None)
+        or _OF_HTTP_STATUS_FIRST.get(reply.http_status)
         or (_OF_CODE[known.code] if known else None)
         or (_Treatment.DOUBTFUL if _says_no_reason(reply, named) else None)
         or next((kind for statuses, kind in _OF_HTTP_STATUS if reply.http_status in statuses), _Treatment.DOUBTFUL)
