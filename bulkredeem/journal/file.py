@@ -1,37 +1,30 @@
-"""The durable record of a run: an SQLite file beside the run's snapshot.
-
-Words: an *outcome* is the one verdict on a row; a *commit group* is the outcomes that are made durable together; what
-is *waiting* was appended and is not durable yet.
-
-Order of writes: the snapshot is complete and synced before the journal is created; the journal's head (what the run
-is) is durable before the first request; outcomes follow in the order in which they came about, in commit groups; the
-ending comes last. A row without an outcome is `pending`, whatever happened to it on the wire.
-
-Promised: a committed group survives the process and the machine (write-ahead log, `synchronous=FULL`: an fsync for
-each group). A kill costs at most what is waiting. Not promised: anything on a network folder, where SQLite's
-write-ahead log is unsafe, or on a disk that says "written" before it is.
-"""
+"""The journal's file: made whole, appended to in commit groups, read back; see the package for what it promises."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import orjson
 
-from bulkredeem.errors import JournalError
+from bulkredeem.errors import JournalError, JournalUnreadableError
 from bulkredeem.model import Outcome, Status
+from bulkredeem.snapshot import sync_folder
 
-SCHEMA_VERSION: Final = 1
-"""In `PRAGMA user_version`. A later one is refused, an older one is to be read."""
+SCHEMA_VERSION: Final = 2
+"""In `PRAGMA user_version`. A later one is refused; version 1, which has no table of doubted rows, is read."""
 APPLICATION_ID: Final = 0x62756C6B
 """In `PRAGMA application_id`, so that a foreign database is recognised ("bulk")."""
 
-_SCHEMA: Final = """
+_DOUBTED: Final = "CREATE TABLE doubted (row_number INTEGER PRIMARY KEY);"
+_SCHEMA: Final = f"""
 CREATE TABLE head (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE outcome (
     row_number    INTEGER PRIMARY KEY,
@@ -45,13 +38,44 @@ CREATE TABLE outcome (
     request_id    TEXT NOT NULL,
     finished_at   REAL NOT NULL
 );
+{_DOUBTED}
 """
 _INSERT: Final = "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT: Final = "SELECT * FROM outcome ORDER BY row_number"
+_REACH: Final = "reach"
+_MAGIC: Final = b"SQLite format 3\x00"
+_HEADER_LENGTH: Final = 100
+_USES_WAL_AT: Final = slice(18, 20)
+_USER_VERSION_AT: Final = slice(60, 64)
+_APPLICATION_ID_AT: Final = slice(68, 72)
+"""Places in the header that each SQLite file begins with (SQLite's own description, "The Database Header")."""
+_BUSY_FOR: Final = 30.0
+"""Seconds to wait for whoever has locked the file."""
+_NONE_OF_OURS: Final = "{path} is no journal of this version of bulkredeem; it was left as it is."
+_DAMAGED: Final = (
+    "The journal {path} is damaged ({what}); it was left as it is. Put back a copy of the whole folder, or run the file"
+    " again."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What a journal's outcomes come to."""
+
+    counts: Mapping[Status, int]
+    """One for each status, of the rows that have an outcome."""
+    attempts: int
+    """Tries on the wire, of those rows."""
+    last_finished_at: float | None
+    """When the last of them ended, in seconds since the epoch, or None when there is none."""
 
 
 class Journal:
-    """One run's journal, open for appending. `append` belongs to one thread; `commit` may be called from another."""
+    """One run's journal, open for appending.
+
+    `append` belongs to one thread; everything else may be called from any. Whatever the disk or SQLite does becomes a
+    JournalError.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Use `create` or `open_existing`."""
@@ -63,34 +87,41 @@ class Journal:
         self._writing = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path, head: Mapping[str, str]) -> Self:
-        """Make a new journal with what the run is, durable on return; an existing file is never touched."""
+    def create(cls, path: Path, head: Mapping[str, str], *, doubted: Iterable[int] = (), network: bool = False) -> Self:
+        """Make a new journal with what the run is, whole and durable on return; an existing file is never touched.
+
+        `doubted` are rows that may have been applied before this run. `network` says that the folder is on a server.
+        """
         if path.exists():
             raise JournalError(f"The journal {path} exists already; nothing was written.")
-        journal = cls(_connect(path), path)
-        with journal._closed_on_error(), journal._translated(), journal._connection as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            # On macOS an fsync only reaches the disk's cache; this asks for more. Elsewhere it changes nothing.
-            connection.execute("PRAGMA fullfsync = ON")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.executescript(_SCHEMA)
-            connection.executemany("INSERT INTO head VALUES (?, ?)", head.items())
-        return journal
+        aside = path.with_name(f".{path.name}.part")
+        try:
+            with closing(_connect(aside)) as connection, _translated(path):
+                _lay_out(connection, head, doubted)
+                _choose_mode(connection, network=network)
+            _rename(aside, path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+        return cls._opened(path, network=network)
 
     @classmethod
-    def open_existing(cls, path: Path) -> Self:
-        """Open a journal to read it; raise JournalError for a file that is none of ours or of a later version."""
-        if not path.exists():
-            raise JournalError(f"There is no journal {path}.")
+    def open_existing(cls, path: Path, *, network: bool = False) -> Self:
+        """Open a journal that is there.
+
+        Raises JournalUnreadableError for one that is missing, damaged, foreign or of a later version; it was not
+        written to then.
+        """
+        _require_ours(path)
+        _require_sound(path)
+        return cls._opened(path, network=network)
+
+    @classmethod
+    def _opened(cls, path: Path, *, network: bool) -> Self:
         journal = cls(_connect(path), path)
-        with journal._closed_on_error():
-            with journal._translated():
-                (application_id,) = journal._connection.execute("PRAGMA application_id").fetchone()
-                (version,) = journal._connection.execute("PRAGMA user_version").fetchone()
-            if application_id != APPLICATION_ID or version > SCHEMA_VERSION:
-                raise JournalError(f"{path} is no journal of this version of bulkredeem; it was left as it is.")
+        with journal._closed_on_error(), _translated(path):
+            _choose_mode(journal._connection, network=network)
         return journal
 
     def append(self, outcome: Outcome) -> None:
@@ -108,29 +139,85 @@ class Journal:
             group = self._waiting[:]
             if not group:
                 return
-            with self._translated(), self._connection as connection:
+            with self._transaction() as connection:
                 connection.executemany(_INSERT, map(_as_record, group))
             del self._waiting[: len(group)]
 
     def note(self, values: Mapping[str, str]) -> None:
         """Add to the head, or replace what is there, durable on return."""
-        with self._writing, self._translated(), self._connection as connection:
+        with self._writing, self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO head VALUES (?, ?)", values.items())
 
     def head(self) -> dict[str, str]:
-        """Return what the run is, and how it ended if it did."""
-        with self._translated():
-            return dict(self._connection.execute("SELECT key, value FROM head"))
+        """Return what the run is, and how its last stretch ended if it did."""
+        return dict(self._read("SELECT key, value FROM head"))
+
+    @property
+    def reach(self) -> int:
+        """The last row that may have been sent; 0 for none."""
+        return int(self.head().get(_REACH, "0"))
+
+    def raise_reach(self, row_number: int) -> None:
+        """Say that rows up to this one may be sent from now on, durable on return."""
+        self.note({_REACH: str(row_number)})
+
+    def doubt(self, row_numbers: Iterable[int]) -> None:
+        """Say that these rows, which have no outcome, may have been applied; durable on return."""
+        with self._writing, self._transaction() as connection:
+            if self._version() < SCHEMA_VERSION:
+                connection.execute(_DOUBTED)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.executemany("INSERT OR IGNORE INTO doubted VALUES (?)", ((number,) for number in row_numbers))
+
+    def doubted(self) -> Iterator[int]:
+        """Yield the rows that were said to be in doubt, in order; some may have an outcome since."""
+        if self._version() < SCHEMA_VERSION:
+            return iter(())
+        return (number for (number,) in self._read("SELECT row_number FROM doubted ORDER BY row_number"))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the durable outcomes by row number, reading as it goes."""
-        with self._translated():
-            for record in self._connection.execute(_SELECT):
-                yield _as_outcome(record)
+        return map(self._as_outcome, self._read(_SELECT))
+
+    def settled(self) -> Iterator[int]:
+        """Yield the rows that have a durable outcome, in order."""
+        return (number for (number,) in self._read("SELECT row_number FROM outcome ORDER BY row_number"))
+
+    def totals(self) -> Totals:
+        """Return what the durable outcomes come to."""
+        by_status = dict(self._read("SELECT status, count(*) FROM outcome GROUP BY status"))
+        ((attempts, last_finished_at),) = self._read("SELECT total(attempts), max(finished_at) FROM outcome")
+        return Totals(
+            counts={status: by_status.get(status, 0) for status in Status},
+            attempts=int(attempts),
+            last_finished_at=last_finished_at,
+        )
 
     def close(self) -> None:
         """Close the file; what waits is not committed by this."""
         self._connection.close()
+
+    def _version(self) -> int:
+        ((version,),) = self._read("PRAGMA user_version")
+        return int(version)
+
+    def _read(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        with _translated(self._path):
+            yield from self._connection.execute(sql)
+
+    def _as_outcome(self, record: tuple[Any, ...]) -> Outcome:
+        try:
+            return _as_outcome(record)
+        except ValueError as exc:
+            what = f"row {record[0]} has a verdict that is none"
+            raise JournalUnreadableError(_DAMAGED.format(path=self._path, what=what)) from exc
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Keep together what is done inside: durable on leaving, or undone."""
+        with _translated(self._path), self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
@@ -141,22 +228,83 @@ class Journal:
             self.close()
             raise
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours, once."""
-        try:
-            yield
-        except sqlite3.Error as exc:
-            raise JournalError(
-                f"The journal {self._path} failed ({exc}); what it had recorded stays recorded."
-            ) from exc
 
-
-def _connect(path: Path) -> sqlite3.Connection:
+def _require_ours(path: Path) -> None:
+    """Raise when the file cannot be a journal of ours, without letting SQLite near it."""
     try:
-        return sqlite3.connect(path, check_same_thread=False)
+        with path.open("rb") as file:
+            header = file.read(_HEADER_LENGTH)
+    except FileNotFoundError as exc:
+        raise JournalUnreadableError(f"There is no journal {path}.") from exc
+    except OSError as exc:
+        raise JournalUnreadableError(f"The journal {path} cannot be read: {exc.strerror or exc}.") from exc
+    application_id, version = (int.from_bytes(header[place]) for place in (_APPLICATION_ID_AT, _USER_VERSION_AT))
+    # Version 1 wrote its id into the write-ahead log first: after a kill it may stand there only.
+    may_be_of_version_1 = application_id == 0 and header[_USES_WAL_AT] == b"\x02\x02"
+    is_ours = header.startswith(_MAGIC) and (application_id == APPLICATION_ID or may_be_of_version_1)
+    if not is_ours or version > SCHEMA_VERSION:
+        raise JournalUnreadableError(_NONE_OF_OURS.format(path=path))
+
+
+def _require_sound(path: Path) -> None:
+    """Raise when the file is damaged, or foreign after all.
+
+    Read-only, for to close a file that can be written to may write to it.
+    """
+    try:
+        with closing(_connect(path, mode="ro")) as connection:
+            (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+            (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as exc:
+        raise JournalUnreadableError(_DAMAGED.format(path=path, what=exc)) from exc
+    if application_id != APPLICATION_ID:
+        raise JournalUnreadableError(_NONE_OF_OURS.format(path=path))
+    if finding != "ok":
+        raise JournalUnreadableError(_DAMAGED.format(path=path, what=finding.splitlines()[-1]))
+
+
+def _connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
+    # Nobody but its owner writes to a journal; who looks at the runs may lock it for a moment.
+    address = f"file:{quote(os.fsencode(path))}?mode={mode}"
+    with _translated(path):
+        return sqlite3.connect(address, uri=True, timeout=_BUSY_FOR, check_same_thread=False)
+
+
+def _lay_out(connection: sqlite3.Connection, head: Mapping[str, str], doubted: Iterable[int]) -> None:
+    with connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.executescript(_SCHEMA)
+        connection.executemany("INSERT INTO head VALUES (?, ?)", head.items())
+        connection.executemany("INSERT INTO doubted VALUES (?)", ((number,) for number in doubted))
+
+
+def _choose_mode(connection: sqlite3.Connection, *, network: bool) -> None:
+    """Ask for a real sync of every commit, in the form that is safe on such a folder."""
+    connection.execute(f"PRAGMA journal_mode = {'DELETE' if network else 'WAL'}")
+    # A rollback journal is over when its file is gone: EXTRA syncs the folder, too.
+    connection.execute(f"PRAGMA synchronous = {'EXTRA' if network else 'FULL'}")
+    # On macOS an fsync only reaches the disk's cache; this asks for more. Elsewhere it changes nothing.
+    connection.execute("PRAGMA fullfsync = ON")
+
+
+def _rename(aside: Path, path: Path) -> None:
+    try:
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.rename(path)
+        sync_folder(path.parent)
+    except OSError as exc:
+        raise JournalError(f"The journal {path} cannot be made: {exc.strerror or exc}.") from exc
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, once."""
+    try:
+        yield
     except sqlite3.Error as exc:
-        raise JournalError(f"The journal {path} cannot be opened: {exc}.") from exc
+        raise JournalError(f"The journal {path} failed ({exc}); what it had recorded stays recorded.") from exc
 
 
 def _as_record(outcome: Outcome) -> tuple[object, ...]:

@@ -1,0 +1,126 @@
+"""Who works on a run: a lock of the operating system, which ends with its process, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import orjson
+
+from bulkredeem.errors import BusyError, ReportsFolderError
+from bulkredeem.moments import time_in_words
+
+LOCK: Final = "run.lock"
+"""Its name in the run's folder. It holds who has the lock, for people: that it is locked is what counts."""
+TRIES: Final = 5
+"""How often the lock is asked for: whoever looks who has it holds it for a moment, too."""
+BETWEEN_TRIES: Final = 0.02
+"""Seconds between two of them."""
+_MOST_WORDS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The process that works on a run."""
+
+    pid: int
+    """Its number on its host; 0 when it has not said so yet."""
+    host: str
+    """The host's own name; empty when it has not been said yet."""
+    since: float
+    """In seconds since the epoch; 0.0 when it has not been said yet."""
+
+    def in_words(self) -> str:
+        """Name it for a person."""
+        if not self.pid:
+            return "a process that has only just begun"
+        return f"process {self.pid} on {self.host}, since {time_in_words(self.since, time.time())}"
+
+
+class RunLock:
+    """Held by the process that works on a run; a context manager that lets go."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Use `acquire`."""
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, folder: Path, *, now: float, sleep: Callable[[float], object] = time.sleep) -> Self:
+        """Take the lock of the run in this folder; `now` is seconds since the epoch.
+
+        Raises BusyError when another process has it, and ReportsFolderError when nobody can have it.
+        """
+        path = folder / LOCK
+        with _translated(path), ExitStack() as undoing:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            undoing.callback(os.close, descriptor)
+            if not _locked(descriptor, fcntl.LOCK_EX, tries=TRIES, sleep=sleep):
+                raise BusyError(f"{folder} is being worked on by {_read_owner(descriptor).in_words()}.")
+            _write_owner(descriptor, Owner(pid=os.getpid(), host=socket.gethostname(), since=now))
+            undoing.pop_all()
+        return cls(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Letting go is what counts; the name left behind is nobody's once the lock is free.
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """Return who works on the run in this folder, or None when nobody does."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return None if _locked(descriptor, fcntl.LOCK_SH) else _read_owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, kind: int, *, tries: int = 1, sleep: Callable[[float], object] = time.sleep) -> bool:
+    """Try to take a lock, and say whether that was possible. Raises OSError where there are no locks."""
+    for number in range(tries):
+        if number:
+            sleep(BETWEEN_TRIES)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
+
+
+def _write_owner(descriptor: int, owner: Owner) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, orjson.dumps(asdict(owner)), 0)
+
+
+def _read_owner(descriptor: int) -> Owner:
+    try:
+        return Owner(**orjson.loads(os.pread(descriptor, _MOST_WORDS, 0)))
+    except (ValueError, TypeError):
+        return Owner(pid=0, host="", since=0.0)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into ours, once."""
+    try:
+        yield
+    except OSError as exc:
+        raise ReportsFolderError(f"{path} cannot be locked: {exc.strerror or exc}.") from exc
