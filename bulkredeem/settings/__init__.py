@@ -1,0 +1,16 @@
+"""What can be configured, where each value comes from, and what a run keeps of it that is gone on with later."""
+
+from bulkredeem.settings.earlier import Difference, changed, other_system, restored
+from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, Settings
+from bulkredeem.settings.sources import load_settings
+
+__all__ = [
+    "CONFIG_FILE",
+    "ENV_PREFIX",
+    "Difference",
+    "Settings",
+    "changed",
+    "load_settings",
+    "other_system",
+    "restored",
+]

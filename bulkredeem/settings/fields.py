@@ -1,0 +1,225 @@
+"""What can be configured: the settings of one run, each with its meaning, its default and its limits."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bulkredeem.errors import ConfigurationError
+from bulkredeem.model import IdentifierChoice, Rate, Rules
+from bulkredeem.moments import deadline_moment, parse_duration
+
+ENV_PREFIX: Final = "BULKREDEEM_"
+CONFIG_FILE: Final = "bulkredeem.toml"
+"""Read from the working directory when nothing names another."""
+SECRETS: Final = frozenset({"password", "password_file"})
+"""From the environment only."""
+
+
+def read_pairs(value: object) -> object:
+    """Read `Bill No=billNumber;Store=purpose` (the environment) or a list of such pairs (flags) as a mapping."""
+    written = [pair for pair in value.split(";") if pair.strip()] if isinstance(value, str) else value
+    if not isinstance(written, list | tuple):
+        return written
+    pairs = [str(pair).rpartition("=") for pair in written]
+    if not all(header.strip() and target.strip() for header, _, target in pairs):
+        msg = "write it like 'Bill No=billNumber'; in the environment, several are separated by ';'"
+        raise ValueError(msg)
+    read = {header.strip(): target.strip() for header, _, target in pairs}
+    if len(read) < len(pairs):
+        msg = "a column is named twice; say once what it is"
+        raise ValueError(msg)
+    return read
+
+
+class Settings(BaseSettings):
+    """The settings of one run, frozen. A field is named as its option, with `_` for `-`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    base_url: str = ""
+    """Where the platform is, with an optional path prefix: `https://…`, or `http://…` for loopback only."""
+    username: str = ""
+    """The till's user name."""
+    password: SecretStr = SecretStr("")
+    """The till's password, or empty when `password_file` names it."""
+    password_file: Path | None = None
+    """A file that holds the password and at most one line end, or None."""
+    reports: Path = Path("reports")
+    """The folder that gets a folder for each run; relative to the configuration file when that names it."""
+    rate: str = "100/min"
+    """Ceiling of requests: `100/min`, `20/s`, `5000/hour` or `none`. The default is the platform's documented limit."""
+    max_workers: int = Field(default=32, ge=1, le=1000)
+    """Most requests under way at once."""
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    """Most tries per row, not counting those that the platform throttled."""
+    timeout: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds an attempt may take."""
+    outage_timeout: str = "15m"
+    """How long the platform may answer nothing before the run ends."""
+    deadline: str = ""
+    """No row starts after it: a time of day, or a duration from the start of the command; empty for none."""
+    resume_unfinished: bool = False
+    """Whether `run` also finishes the runs that stopped early or died."""
+    backlog: Literal["first", "last"] = "first"
+    """Whether it does so before or after its own files."""
+    identifier: IdentifierChoice = IdentifierChoice.AUTO
+    """Which column identifies the redemption."""
+    map: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    """Header in the file → canonical column."""
+    default_entity_type: str = "CUSTOMER"
+    """`entityType` for a file that has no such column."""
+    default_identifier_type: str = "mobile"
+    """`identifierType` for a file that has no such column."""
+    default_country_code: str = Field(default="", pattern=r"^([1-9][0-9]{0,3})?$")
+    """Put before mobile numbers of ten digits; empty for none."""
+    allow_unterminated: bool = False
+    """Take a last line that has no line end."""
+    trust_ids: bool = False
+    """Take identifiers in a spreadsheet's scientific form as they are."""
+    json_summary: bool = Field(default=False, validation_alias=f"{ENV_PREFIX}JSON")
+    """Write the summary to standard output, and everything else to standard error."""
+    quiet: bool = False
+    """Say nothing but errors and the closing sentence."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What goes into `run.log`."""
+    _read_password: SecretStr | None = PrivateAttr(default=None)
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _read_map(cls, value: object) -> object:
+        return read_pairs(value)
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, value: str) -> str:
+        Rate.parse(value)
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        problem = value and _base_url_problem(value)
+        if problem:
+            raise ValueError(problem)
+        return value.rstrip("/")
+
+    @field_validator("outage_timeout", mode="before")
+    @classmethod
+    def _check_outage_timeout(cls, value: object) -> str:
+        text = str(value)
+        parse_duration(text)
+        return text
+
+    @field_validator("deadline")
+    @classmethod
+    def _check_deadline(cls, value: str) -> str:
+        if value:
+            deadline_moment(value, 0.0)
+        return value
+
+    @property
+    def outage_seconds(self) -> float:
+        """Seconds that the platform may answer nothing."""
+        return parse_duration(self.outage_timeout)
+
+    @property
+    def rules(self) -> Rules:
+        """What validation must know."""
+        return Rules(
+            identifier=self.identifier,
+            default_entity_type=self.default_entity_type,
+            default_identifier_type=self.default_identifier_type,
+            default_country_code=self.default_country_code,
+            trust_ids=self.trust_ids,
+        )
+
+    def resolve_password(self) -> SecretStr:
+        """Return the password, from its file when one is named; empty when there is none.
+
+        The file is read once: it may be a pipe, which says its words only once.
+        """
+        if self._read_password is None:
+            self._read_password = self._password_as_given()
+        return self._read_password
+
+    def _password_as_given(self) -> SecretStr:
+        if self.password_file is None:
+            return _without_line_end(self.password.get_secret_value())
+        try:
+            text = self.password_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
+            msg = f"{ENV_PREFIX}PASSWORD_FILE names {self.password_file}, which cannot be read: {reason}."
+            raise ConfigurationError(msg) from None
+        return _without_line_end(text)
+
+    def require_for_sending(self) -> None:
+        """Raise ConfigurationError with everything that is missing before a request can be sent."""
+        missing = []
+        if not self.base_url:
+            missing.append(f"the platform's address (--base-url, {ENV_PREFIX}BASE_URL, or base_url in {CONFIG_FILE})")
+        if not self.username:
+            missing.append(f"the user name ({ENV_PREFIX}USERNAME, or username in {CONFIG_FILE})")
+        if not self.resolve_password().get_secret_value():
+            missing.append(f"the password ({ENV_PREFIX}PASSWORD, or {ENV_PREFIX}PASSWORD_FILE with the path of a file)")
+        if missing:
+            raise ConfigurationError("Not configured yet. Missing: " + "; ".join(missing) + ".")
+
+    def reread_password(self) -> SecretStr | None:
+        """Read the password file once more; None when there is none, or it holds the same password as before."""
+        if self.password_file is None or not self.password_file.is_file():
+            return None
+        before = self.resolve_password()
+        try:
+            self._read_password = self._password_as_given()
+        except ConfigurationError:
+            return None
+        return self._read_password if self._read_password != before else None
+
+    def public(self) -> dict[str, Any]:
+        """Return the settings without the password, as JSON can hold them: for the journal."""
+        return self.model_dump(mode="json", exclude=set(SECRETS))
+
+
+def _without_line_end(text: str) -> SecretStr:
+    """Take off the one line end that files and secret stores put behind a password."""
+    return SecretStr(text.removesuffix("\n").removesuffix("\r"))
+
+
+def _base_url_problem(value: str) -> str:
+    """Say what is wrong with a base URL, without quoting it: somebody may have put a password into it."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:  # also of a host with an empty or overlong part
+        return "is not an address; write it like https://eu.api.example.com"
+    if parts.username or parts.password or "@" in parts.netloc:
+        return "holds a user name or password; the user name is a setting of its own"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or any(c.isspace() for c in value):
+        return "is not an address; write it like https://eu.api.example.com"
+    if "?" in value or "#" in value:
+        return "holds a '?' or '#'; only a host and a path prefix make sense"
+    if parts.scheme == "http" and not _is_loopback(parts):
+        return "is http, which would send the password readable for anybody; use https (http is for loopback only)"
+    return ""
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
