@@ -31,6 +31,7 @@ CONNECTING_SHARE: Final = 1 / 3
 """Share of an attempt's time that connecting may take. Ending that first tells "never left" from "no answer"."""
 _REQUEST_ID_HEADERS: Final = ("X-CAP-REQUEST-ID", "X-Cap-RequestID")
 _READ_AT_ONCE: Final = 65_536
+_UNAUTHORIZED: Final = 401
 
 _NOT_CONNECTED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (aiohttp.ClientConnectorDNSError, "NAME_NOT_RESOLVED", "the platform's host name could not be resolved"),
@@ -81,15 +82,19 @@ class Client:
         *,
         timeout: float,
         max_connections: int,
+        renewed_authorization: Callable[[], str | None] = lambda: None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Prepare; nothing is connected yet.
 
-        `timeout` is seconds for a whole attempt; `wall_clock` (seconds since the epoch) is what a `Retry-After` date
-        is compared with.
+        `timeout` is seconds for a whole attempt. `renewed_authorization` is asked once, at the first 401, and returns
+        None when there is no other password. `wall_clock` (seconds since the epoch) is what a `Retry-After` date is
+        compared with.
         """
         self._url = base_url + UPDATE_PATH
         self._authorization = authorization
+        self._renewed_authorization = renewed_authorization
+        self._asked_for_renewal = False
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout * CONNECTING_SHARE)
         self._max_connections = max_connections
         self._wall_clock = wall_clock
@@ -118,10 +123,11 @@ class Client:
 
     async def update(self, correction: Correction) -> Answer:
         """Send one update, once. Never raises for what a network or a server can do."""
+        used = self._authorization
         try:
             request = self._session.put(self._url, data=request_body(correction), allow_redirects=False)
             async with request as response:
-                return await self._read(response)
+                return await self._read(response, used)
         except TimeoutError as exc:
             return _trouble(exc) or Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True)
         except aiohttp.ClientResponseError:
@@ -130,7 +136,7 @@ class Client:
             lost = Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
             return _trouble(exc) or lost
 
-    async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+    async def _read(self, response: aiohttp.ClientResponse, used: str) -> Reply:
         body, unreadable = await _read_body(response)
         return Reply(
             http_status=response.status,
@@ -138,7 +144,16 @@ class Client:
             unreadable=unreadable,
             retry_after=retry_after_seconds(response.headers.get("Retry-After", ""), now=self._wall_clock()),
             request_id=_request_id(response.headers),
+            password_renewed=response.status == _UNAUTHORIZED and self._is_outdated(used),
         )
+
+    def _is_outdated(self, used: str) -> bool:
+        """Say whether the authorization a request had is not the one to use now; look for a new one, once."""
+        if used == self._authorization and not self._asked_for_renewal:
+            self._asked_for_renewal = True
+            self._authorization = self._renewed_authorization() or used
+            self._session.headers["Authorization"] = self._authorization
+        return used != self._authorization
 
 
 def retry_after_seconds(header: str, *, now: float) -> float | None:

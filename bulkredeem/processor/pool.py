@@ -1,8 +1,7 @@
 """The pool: workers that take rows, deliver them and record what became of them.
 
-The first row that needs a request goes alone, so that wrong credentials are tried once and not by every worker. An
-exception in one worker asks all to stop and drain; it never cancels a request under way, which would put its row in
-doubt.
+An exception in one worker asks all to stop and drain; it never cancels a request under way, which would put its row in
+doubt. How many requests may be under way is the delivery's business: a worker may also hold a row that waits.
 """
 
 from __future__ import annotations
@@ -46,12 +45,11 @@ class Pool:
         Raises nothing that happens in a worker: it becomes the stop's cause.
         """
         lanes = Lanes(jobs, look_ahead=self._look_ahead)
-        await self._work(lanes, until_first_request=True)
         workers = [asyncio.create_task(self._work(lanes)) for _ in range(self._max_workers)]
         await asyncio.gather(*workers)
 
-    async def _work(self, lanes: Lanes, *, until_first_request: bool = False) -> None:
-        """Take and do jobs until there are none, a stop was asked for or, if so wanted, one request was made."""
+    async def _work(self, lanes: Lanes) -> None:
+        """Take and do jobs until there are none, or a stop was asked for."""
         try:
             while not self._stop.requested:
                 job = lanes.take()
@@ -63,8 +61,6 @@ class Pool:
                     await self._record(job)
                 else:
                     await self._serve(job, lanes)
-                    if until_first_request:
-                        return
         except Stopping:
             pass  # the row stays pending; the cause is known to whoever asked for the stop
         except Exception as exc:  # noqa: BLE001  whatever it is, the others must end in good order

@@ -1,0 +1,267 @@
+"""One correction → one outcome: attempts, slots of the pace, back-off.
+
+The first attempt is made directly; tenacity is entered only when it has not settled the row, so that rows which
+succeed at once do not pay for it. Waiting is `sleep`'s business, which may end it by raising `Stopping`: then the row
+has no outcome and stays `pending`, and whoever keeps the record is told if it may have been applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
+
+from bulkredeem.delivery.gate import Gate
+from bulkredeem.errors import AccessRefusedError, TlsError
+from bulkredeem.masking import mask
+from bulkredeem.model import Answer, Correction, Outcome, Reply, Sign, Status, Trouble
+from bulkredeem.pace import Pace
+from bulkredeem.verdict import SENT_BEFORE, Verdict, judge, sign_of
+
+BACK_OFF_FIRST: Final = 1.0
+"""Seconds: the second attempt follows after a random part of it, each further one after a part of twice as much."""
+BACK_OFF_MOST: Final = 30.0
+"""Seconds that a row waits at most between two attempts."""
+THROTTLE_FIRST: Final = 1.0
+"""Seconds that the key pauses when the platform throttles and does not say for how long; doubled each time."""
+THROTTLE_LEAST: Final = 0.05
+"""Seconds that the key pauses even when the platform says 0; doubled each time, so that nobody hammers it."""
+THROTTLE_MOST: Final = 60.0
+"""Seconds that the key pauses at most without being asked for more."""
+NEWS_LOOKED_FOR: Final = 1.0
+"""Seconds between two looks at what became of others, while a row whose attempts are used up waits for that."""
+PAUSE_WORTH_TELLING: Final = 1.0
+"""Seconds by which a pause must grow before it is told again; each of many workers may be asked to wait."""
+_TLS_FAILED: Final = "TLS_FAILED"
+_MOST_DOUBLINGS: Final = 11
+"""From `THROTTLE_LEAST` these lead past `THROTTLE_MOST`; a row throttled all weekend must not overflow."""
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What has happened to one correction so far."""
+
+    correction: Correction
+    doubt: Verdict | None
+    """The last try that may have been applied without our knowing, or None."""
+    outages: int
+    """How many outages there had been when this row's tries were last excused."""
+    total: int = 0
+    """Every try on the wire."""
+    throttled: int = 0
+    """Those that the platform throttled."""
+    excused: int = 0
+    """Those that went unanswered during an outage, or had a password that was replaced."""
+    unanswered: int = 0
+    """Those that went unanswered and are not excused."""
+    since: int = 0
+    """How many tries of all rows had finished when its last one was sent."""
+    is_open: bool = False
+    """Whether a request is out whose answer is not known yet, or has succeeded without anybody knowing yet."""
+    last_reply: Reply | None = None
+
+    @property
+    def counted(self) -> int:
+        """Tries that count against the most allowed."""
+        return self.total - self.throttled - self.excused
+
+    def excuse(self, outages: int) -> None:
+        """Take away what an outage has done: its tries say nothing about the row."""
+        self.excused += self.unanswered
+        self.unanswered = 0
+        self.outages = outages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Who is told what during a delivery."""
+
+    attempted: Callable[[Correction, int, Verdict], None] = lambda _correction, _number, _verdict: None
+    """Hears of every attempt (1-based number) after it."""
+    paused: Callable[[float], None] = lambda _seconds: None
+    """Hears of the seconds for which the platform makes the whole key wait."""
+    left_in_doubt: Callable[[int], None] = lambda _row_number: None
+    """Hears of each row that is left without an outcome although it may have been applied."""
+
+
+class Delivery:
+    """Delivers corrections, each at most once at a time; shared by all workers of a run."""
+
+    def __init__(
+        self,
+        attempt: Callable[[Correction], Awaitable[Answer]],
+        pace: Pace,
+        gate: Gate,
+        *,
+        max_attempts: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        proceed: Callable[[], None] = lambda: None,
+        wall_clock: Callable[[], float] = time.time,
+        hooks: Hooks = Hooks(),
+    ) -> None:
+        """Take what to do (`attempt`), when (`pace`), and how many at once (`gate`).
+
+        `max_attempts` counts tries that were neither throttled nor part of an outage. `proceed` is asked before every
+        attempt and raises `Stopping` when none may start any more.
+        """
+        self.requests = 0
+        """Every try of every row on the wire."""
+        self._under_way = 0
+        self._is_reached = False
+        self._attempt = attempt
+        self._pace = pace
+        self._gate = gate
+        self._max_attempts = max_attempts
+        self._sleep = sleep
+        self._proceed = proceed
+        self._wall_clock = wall_clock
+        self._hooks = hooks
+        self._back_off = wait_random_exponential(multiplier=BACK_OFF_FIRST, max=BACK_OFF_MOST)
+
+    async def deliver(self, correction: Correction) -> Outcome:
+        """Send the correction until its verdict is settled or its attempts are used up.
+
+        Raises `Stopping` when the run drains before that, `AccessRefusedError` and `TlsError` when no row can succeed,
+        and `OutageError` when the platform was gone for too long; all of them leave the row without an outcome.
+        """
+        tries = _Tries(correction, SENT_BEFORE if correction.may_be_applied else None, self._gate.outages)
+        self._under_way += 1
+        try:
+            verdict = await self._try(tries)
+            if verdict.repeat:
+                verdict = await self._repeat(tries, verdict)
+        except BaseException:
+            if tries.doubt or tries.is_open:
+                self._hooks.left_in_doubt(correction.row_number)
+            raise
+        finally:
+            self._under_way -= 1
+        return self._outcome(tries, verdict)
+
+    async def _repeat(self, tries: _Tries, first: Verdict) -> Verdict:
+        """Go on after a first attempt that settled nothing, and return the last verdict."""
+        held = [first]
+
+        async def next_verdict() -> Verdict:
+            verdict = held.pop() if held else await self._try(tries)
+            while self._is_to_blame(tries, verdict) is None:
+                await self._sleep(NEWS_LOOKED_FOR)
+            return verdict
+
+        retrying = AsyncRetrying(
+            sleep=self._sleep,
+            wait=self._wait,
+            stop=lambda state: bool(self._is_to_blame(tries, _last_verdict(state))),
+            retry=retry_if_result(lambda verdict: verdict.repeat),
+            retry_error_callback=_last_verdict,
+        )
+        return await retrying(next_verdict)
+
+    async def _try(self, tries: _Tries) -> Verdict:
+        return await self._gate.passed(self._pace.slot, partial(self._try_now, tries))
+
+    async def _try_now(self, tries: _Tries) -> Verdict:
+        self._proceed()
+        self.requests += 1
+        tries.total += 1
+        tries.since = self._gate.finished
+        tries.is_open = True
+        answer = await self._attempt(tries.correction)
+        verdict = self._judge(answer, tries.correction)
+        tries.is_open = verdict.status is Status.SUCCESS
+        if verdict.status is Status.IN_DOUBT:
+            tries.doubt = verdict
+        self._hooks.attempted(tries.correction, tries.total, verdict)
+        self._refuse_to_go_on(answer, verdict, tries.correction)
+        self._is_reached = self._is_reached or isinstance(answer, Reply) or answer.may_be_applied
+        self._note(answer, verdict, tries)
+        if isinstance(answer, Reply):
+            self._heed(answer, verdict, tries)
+        return verdict
+
+    def _refuse_to_go_on(self, answer: Answer, verdict: Verdict, correction: Correction) -> None:
+        """Raise when no row at all can succeed."""
+        if verdict.access_refused:
+            words = mask(verdict.message, correction.identifiers)
+            raise AccessRefusedError(f"the platform refused the user name, password or till ({verdict.code}: {words})")
+        if isinstance(answer, Trouble) and answer.code == _TLS_FAILED and not self._is_reached:
+            raise TlsError(f"{answer.message}; check the base URL, the certificates of this machine and its clock")
+
+    def _note(self, answer: Answer, verdict: Verdict, tries: _Tries) -> None:
+        """Tell the gate what the try says about the platform, and count it where it belongs."""
+        sign = sign_of(answer, verdict)
+        if verdict.throttled:
+            tries.throttled += 1
+        elif sign is Sign.UNANSWERED:
+            tries.unanswered += 1
+        if isinstance(answer, Reply) and answer.password_renewed:
+            tries.excused += 1
+            self._gate.prove_again()
+        else:
+            self._gate.note(tries.correction.row_number, sign, verdict.code)
+
+    def _is_to_blame(self, tries: _Tries, verdict: Verdict) -> bool | None:
+        """Say whether a row's attempts are used up, and not by an outage; None when others have to tell first."""
+        if self._gate.is_outage or self._gate.outages > tries.outages:
+            tries.excuse(self._gate.outages)
+        if tries.counted < self._max_attempts or verdict.throttled or not verdict.repeat:
+            return False
+        row_number = tries.correction.row_number
+        return self._gate.may_give_up(row_number, since=tries.since, under_way=self._under_way)
+
+    def _judge(self, answer: Answer, correction: Correction) -> Verdict:
+        """Return the verdict, its code masked once for all who hear of it: a platform may put anything there."""
+        verdict = judge(answer, correction)
+        return replace(verdict, code=mask(verdict.code, correction.identifiers)) if verdict.code else verdict
+
+    def _heed(self, reply: Reply, verdict: Verdict, tries: _Tries) -> None:
+        """Remember the reply, and pause the key when the platform asks for it: its limit is not the row's alone."""
+        tries.last_reply = reply
+        asked_for = reply.retry_after or 0.0
+        if verdict.repeat:
+            self._gate.refuse_to_wait(asked_for)
+        if verdict.throttled:
+            asked = THROTTLE_FIRST if reply.retry_after is None else THROTTLE_LEAST
+            own = min(THROTTLE_MOST, asked * 2 ** min(tries.throttled - 1, _MOST_DOUBLINGS))
+            self._pause(max(own, asked_for))
+        elif asked_for and verdict.repeat:
+            self._pause(asked_for)
+
+    def _pause(self, seconds: float) -> None:
+        """Pause the key, and tell whoever watches unless it hardly prolongs a pause that they know of."""
+        longer_by = seconds - self._pace.paused_for
+        self._pace.pause(seconds)
+        if longer_by >= PAUSE_WORTH_TELLING:
+            self._hooks.paused(seconds)
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Return the seconds until the next attempt; none after throttling and in an outage: all wait together then."""
+        return 0.0 if _last_verdict(state).throttled or self._gate.is_outage else self._back_off(state)
+
+    def _outcome(self, tries: _Tries, verdict: Verdict) -> Outcome:
+        """Settle the row: once a try was in doubt, only success or refusal takes the doubt away."""
+        decisive = tries.doubt if tries.doubt and verdict.status is Status.FAILED else verdict
+        correction, reply = tries.correction, tries.last_reply
+        return Outcome(
+            row_number=correction.row_number,
+            status=decisive.status,
+            error_code=decisive.code,
+            error_message=decisive.message,
+            reason=mask(decisive.message, correction.identifiers),
+            warnings=correction.warnings + decisive.warnings,
+            http_status=reply.http_status if reply else None,
+            attempts=tries.total,
+            request_id=reply.request_id if reply else "",
+            finished_at=self._wall_clock(),
+        )
+
+
+def _last_verdict(state: RetryCallState) -> Verdict:
+    assert state.outcome is not None  # noqa: S101  tenacity asks only after an attempt
+    verdict: Verdict = state.outcome.result()
+    return verdict
