@@ -29,11 +29,15 @@ demo: $(READY)  ## Run the sample file against the built-in sandbox
 
 .PHONY: test
 test: $(READY)  ## Run the tests that need only Python
-	@$(BIN)/python -m pytest -m "not external" --cov --cov-fail-under=$(COVERAGE_FLOOR)
+	@$(BIN)/python -m pytest -m "not external and not torture" --cov --cov-fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: test-external
 test-external: $(READY)  ## Run the tests that need more than Python (the package registry)
-	@$(BIN)/python -m pytest -m external
+	@$(BIN)/python -m pytest -m "external and not torture"
+
+.PHONY: torture
+torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (half an hour)
+	@$(BIN)/python -m pytest -m torture --timeout=7200
 
 .PHONY: lint
 lint: $(READY)  ## Lint and check the format

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulkredeem.application.intake import judged_rows, seconds_for, take_in
+from bulkredeem.application.intake import fit_before, judged_rows, seconds_for, take_in
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import ExitCode
 from bulkredeem.model import Invalid
+from bulkredeem.moments import deadline_moment
 from bulkredeem.settings import Settings
 from bulkredeem.summary import ErrorGroup, Groups
 
@@ -28,6 +31,10 @@ class CheckReport:
     """What a person may want to know of rows that could be sent; without codes."""
     seconds: float | None
     """How long sending takes at the configured rate; None without a limit."""
+    fit: int | None
+    """How many of the sendable rows fit before the deadline; None without a deadline or without a limit."""
+    deadline: float | None
+    """The moment after which no row would start, in seconds since the epoch, or None."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -35,8 +42,10 @@ class CheckReport:
         return ExitCode.DONE if self.sendable == self.rows else ExitCode.NOT_ALL_DONE
 
 
-def check_file(path: Path, settings: Settings) -> CheckReport:
+def check_file(path: Path, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> CheckReport:
     """Read and validate a file; nothing is sent and nothing is left behind. Raises InputFileError."""
+    now = wall_clock()
+    deadline = deadline_moment(settings.deadline, now) if settings.deadline else None
     problems, warnings, sendable = Groups(), Groups(), 0
     with tempfile.TemporaryDirectory(prefix="bulkredeem-") as folder:
         intake = take_in(path, Path(folder), settings)
@@ -55,4 +64,6 @@ def check_file(path: Path, settings: Settings) -> CheckReport:
         problems=problems.largest(),
         warnings=warnings.largest(),
         seconds=seconds_for(sendable, settings),
+        fit=None if (fit := fit_before(deadline, now, settings)) is None else min(fit, sendable),
+        deadline=deadline,
     )

@@ -34,6 +34,14 @@ def judged_rows(folder: Path, columns: ColumnMap, settings: Settings) -> Iterato
     return (validate(row, rules) for row in read_rows(folder / SNAPSHOT, columns))
 
 
+def fit_before(deadline: float | None, now: float, settings: Settings) -> int | None:
+    """Return how many requests may start from now to the deadline; None without a deadline or without a limit."""
+    interval = Rate.parse(settings.rate).interval * HEADROOM
+    if deadline is None or not interval:
+        return None
+    return max(0, math.ceil((deadline - now) / interval))
+
+
 def seconds_for(requests: int, settings: Settings) -> float | None:
     """Return how long so many requests take at the configured rate, or None when it is no limit."""
     rate = Rate.parse(settings.rate)

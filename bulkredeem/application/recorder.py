@@ -1,7 +1,8 @@
 """Where every outcome of a run passes: into the journal, the count, the log, and before the eyes of who watches.
 
 The journal is the only record; the rest is told. Outcomes become durable in commit groups, written by a thread, so
-that no worker waits for the disk unless the disk falls behind.
+that no worker waits for the disk unless the disk falls behind. Before a row is sent for the first time, the journal's
+reach covers it: should the process die, whoever goes on knows which rows may have been applied.
 """
 
 from __future__ import annotations
@@ -31,17 +32,36 @@ class Recorder:
         *,
         watch: Callable[[Outcome], None],
         wall_clock: Callable[[], float],
+        tally: Tally | None = None,
+        stride: int = 1,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`watch` hears of each outcome; `wall_clock` gives seconds since the epoch."""
-        self.tally = Tally()
+        """Record on.
+
+        `watch` hears of each outcome; `wall_clock` gives seconds since the epoch. `tally` holds what was recorded
+        before; None for a new run. The reach is raised by `stride` rows at a time.
+        """
+        self.tally = tally or Tally()
         self._journal = journal
+        self._stride = stride
+        self._reach = 0
+        self._reaching = asyncio.Lock()
         self._log = log
         self._watch = watch
         self._wall_clock = wall_clock
         self._sleep = sleep
         self._committing = asyncio.Lock()
         self._open = True
+
+    async def reach(self, row_number: int) -> None:
+        """Return when it is durable that this row may be sent. Raises JournalError when the disk does not take it."""
+        if row_number <= self._reach:
+            return
+        async with self._reaching:
+            if row_number > self._reach:
+                reach = row_number + self._stride
+                await asyncio.to_thread(self._journal.raise_reach, reach)
+                self._reach = reach
 
     async def record(self, result: Outcome | Invalid) -> None:
         """Record the result of a row. Raises JournalError when the disk does not take what waits."""

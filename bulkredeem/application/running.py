@@ -1,4 +1,4 @@
-"""A run's stages: prepare (folder, snapshot, journal; nothing is sent yet), deliver, report.
+"""Carrying out a prepared run: deliver until the rows or the wish to go on are used up, then report.
 
 Whatever ends the delivery, the reports are written from what the journal holds.
 """
@@ -6,76 +6,44 @@ Whatever ends the delivery, the reports are written from what the journal holds.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import shutil
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
-
-import orjson
+from typing import Final
 
 from bulkredeem import __version__
-from bulkredeem.application.intake import SNAPSHOT, judged_rows, seconds_for, take_in
+from bulkredeem.application.intake import SNAPSHOT, fit_before, seconds_for
+from bulkredeem.application.preparing import Prepared, prepare_file
+from bulkredeem.application.record import notes_of
 from bulkredeem.application.recorder import Recorder
+from bulkredeem.application.terms import Live, Start, Terms
 from bulkredeem.client import Client, basic_authorization
-from bulkredeem.columns import ColumnMap
-from bulkredeem.delivery import Delivery
-from bulkredeem.errors import BulkRedeemError, ConfigurationError, ExitCode, JournalError, SignalledError, Stopping
-from bulkredeem.journal import Journal
-from bulkredeem.loader import Intake
-from bulkredeem.model import Outcome, Rate, Status
+from bulkredeem.delivery import Delivery, Gate, Hooks
+from bulkredeem.errors import (
+    BulkRedeemError,
+    ConfigurationError,
+    DeadlineError,
+    ExitCode,
+    JournalError,
+    ReportError,
+    SignalledError,
+    Stopping,
+)
+from bulkredeem.model import Correction, Outcome, Rate, Status
+from bulkredeem.moments import deadline_moment
+from bulkredeem.outage import ROWS, Watch
 from bulkredeem.pace import Pace
-from bulkredeem.processor import Pool, Stop
-from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
-from bulkredeem.runlog import RunLog
+from bulkredeem.processor import Pool
+from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
-from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
+from bulkredeem.summary import Ending, RunState, Summary, Tally, exit_code_of
 
-JOURNAL: Final = "journal.sqlite"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """What somebody who watches a run may ask at any time."""
-
-    requests: Callable[[], int]
-    """Tries on the wire so far."""
-    paused_for: Callable[[], float]
-    """Seconds that nothing will be sent because the platform asked for it; 0.0 usually."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """A run whose file was read, before its first request."""
-
-    info: RunInfo
-    columns: ColumnMap
-    folder: Path
-    """Where its reports will lie."""
-    seconds: float | None
-    """How long it takes at the configured rate if every row is sent once; None without a limit."""
-    live: Live
-
-
-class Observer(Protocol):
-    """Somebody who watches a run; called on the event loop, so it must be quick and must not raise."""
-
-    def started(self, start: Start) -> None:
-        """Take note that the file was read and delivery begins."""
-
-    def recorded(self, outcome: Outcome) -> None:
-        """Take note of a row's outcome."""
-
-    def paused(self, seconds: float) -> None:
-        """Take note that the platform makes everything wait for so long from now."""
-
-    def delivered(self) -> None:
-        """Take note that nothing is sent any more and the reports are being written."""
+MOST_STRIDE: Final = 1_000
+"""Rows by which the journal's reach is raised at most: so many would have to be looked upon as sent after a crash."""
+CLOCK_LOOKED_AT: Final = 60.0
+"""Seconds between two looks at the clock while a deadline is waited for: it may be set in the meantime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,126 +55,107 @@ class Run:
     exit_code: ExitCode
 
 
-async def run_file(
-    path: Path,
-    settings: Settings,
-    *,
-    stop: Stop,
-    observer: Observer,
-    pace: Pace | None = None,
-    wall_clock: Callable[[], float] = time.time,
-) -> Run:
+async def run_file(path: Path, settings: Settings, terms: Terms) -> Run:
     """Run one file to its end, or to a stop, and return what happened.
 
-    Runs with the same key share a `pace`, which the settings' rate is meant for; None makes one for this run alone.
     Before anything was sent it raises ConfigurationError, InputFileError or ReportsFolderError, JournalError or
     ReportError for a disk that takes no more, and `Stopping` when a stop was asked for by then; no folder is left
     behind. Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the summary was written.
     """
-    client = _client(settings)
-    pace = pace or Pace(Rate.parse(settings.rate), sleep=stop.sleep)
-    prepared = await asyncio.to_thread(_prepare, path, settings, stop, wall_clock())
-    with closing(prepared.journal), prepared.log:
-        return await _Runner(prepared, client, pace, settings, stop, observer, wall_clock).run()
+    client = client_for(settings)
+    prepared = await asyncio.to_thread(prepare_file, path, settings, terms.stop.check, terms.wall_clock())
+    return await carry_out(prepared, client, terms)
 
 
-def _client(settings: Settings) -> Client:
+async def carry_out(prepared: Prepared, client: Client, terms: Terms) -> Run:
+    """Carry out a prepared run, close what it holds, and return what happened."""
+    with prepared.resources:
+        return await _Runner(prepared, client, terms).run()
+
+
+def client_for(settings: Settings) -> Client:
     """Return the client these settings want; raise ConfigurationError with all that is missing for one."""
     settings.require_for_sending()
-    password = settings.resolve_password().get_secret_value()
-    try:
-        authorization = basic_authorization(settings.username, password)
-    except UnicodeEncodeError:
-        # From None: the error holds the password.
-        raise ConfigurationError("The user name or the password is not UTF-8 text.") from None
     return Client(
         settings.base_url,
-        authorization,
+        _authorization(settings.username, settings.resolve_password().get_secret_value()),
         timeout=settings.timeout,
         max_connections=settings.max_workers,
+        renewed_authorization=partial(_renewed_authorization, settings),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """A run before its first request."""
-
-    folder: Path
-    info: RunInfo
-    columns: ColumnMap
-    journal: Journal
-    log: RunLog
+def _renewed_authorization(settings: Settings) -> str | None:
+    """Read a password file once more; None when it holds no other password than before."""
+    password = settings.reread_password()
+    return _authorization(settings.username, password.get_secret_value()) if password else None
 
 
-def _prepare(path: Path, settings: Settings, stop: Stop, now: float) -> _Prepared:
-    """Make the run's folder, snapshot, journal and log; leave no folder behind when that does not work out."""
-    run_id = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    folder = make_run_folder(settings.reports, run_id)
-    with ExitStack() as undoing:
-        undoing.callback(shutil.rmtree, folder, ignore_errors=True)
-        intake = take_in(path, folder, settings, stop.check)
-        info = RunInfo(run_id=run_id, path=_as_text(path), sha256=intake.sha256, rows=intake.rows, started_at=now)
-        journal = undoing.enter_context(closing(Journal.create(folder / JOURNAL, _head(info, intake, settings))))
-        log = undoing.enter_context(RunLog(folder, run_id=run_id, level=settings.log_level))
-        write_summary(folder, Tally().summary(info))
-        stop.check()
-        undoing.pop_all()
-    point_latest_to(folder)
-    return _Prepared(folder=folder, info=info, columns=intake.columns, journal=journal, log=log)
+def _authorization(username: str, password: str) -> str:
+    try:
+        return basic_authorization(username, password)
+    except UnicodeEncodeError:
+        # From None: the error holds the password.
+        raise ConfigurationError("The user name or the password is not UTF-8 text.") from None
 
 
-def _as_text(path: Path) -> str:
-    """Write a path as text that every report can hold: a file name may be any bytes."""
-    return os.fsencode(path).decode(errors="replace")
+def deadline_of(settings: Settings, terms: Terms) -> float | None:
+    """Return the moment after which no row starts: the command's, else what the run's own setting means now."""
+    if terms.deadline is not None or not settings.deadline:
+        return terms.deadline
+    return deadline_moment(settings.deadline, terms.wall_clock())
 
 
-def _head(info: RunInfo, intake: Intake, settings: Settings) -> dict[str, str]:
-    """Return what the journal must hold to tell, later and alone, what the run is."""
-    return {
-        "version": __version__,
-        "run_id": info.run_id,
-        "path": info.path,
-        "sha256": info.sha256,
-        "rows": str(info.rows),
-        "started_at": repr(info.started_at),
-        "columns": orjson.dumps(dict(intake.columns.used)).decode(),
-        "settings": orjson.dumps(settings.public()).decode(),
-    }
+def _stride(settings: Settings) -> int:
+    """Return by how many rows the reach is raised: about a second's, so that it costs one commit a second."""
+    a_second = 1 / interval if (interval := Rate.parse(settings.rate).interval) else math.inf
+    return int(min(MOST_STRIDE, max(settings.max_workers, a_second)))
 
 
 class _Runner:
     """Delivers one prepared run, and ends it."""
 
-    def __init__(
-        self,
-        prepared: _Prepared,
-        client: Client,
-        pace: Pace,
-        settings: Settings,
-        stop: Stop,
-        observer: Observer,
-        wall_clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, prepared: Prepared, client: Client, terms: Terms) -> None:
+        settings = prepared.settings
         self._prepared = prepared
         self._client = client
-        self._pace = pace
-        self._settings = settings
-        self._stop = stop
-        self._observer = observer
+        self._stop = terms.stop
+        self._observer = terms.observer
         self._log = prepared.log
-        self._wall_clock = wall_clock
-        self._recorder = Recorder(prepared.journal, prepared.log, watch=observer.recorded, wall_clock=wall_clock)
-        self._delivery = Delivery(
-            client.update,
-            pace,
-            max_attempts=settings.max_attempts,
-            sleep=stop.sleep,
-            proceed=stop.check,
-            wall_clock=wall_clock,
-            on_attempt=prepared.log.attempt,
-            on_pause=self._paused,
+        self._wall_clock = terms.wall_clock
+        self._deadline = deadline_of(settings, terms)
+        self._pace = terms.pace or Pace(Rate.parse(settings.rate), sleep=terms.stop.sleep)
+        self._recorder = Recorder(
+            prepared.journal,
+            prepared.log,
+            watch=terms.observer.recorded,
+            wall_clock=terms.wall_clock,
+            tally=prepared.earlier.tally,
+            stride=_stride(settings),
         )
+        self._gate = Gate(
+            Watch(),
+            width=settings.max_workers,
+            outage_timeout=settings.outage_seconds,
+            remaining=lambda: prepared.info.rows - self._recorder.tally.recorded,
+            sleep=terms.stop.sleep,
+            on_outage=self._outage,
+        )
+        self._left_in_doubt: set[int] = set()
+        self._delivery = self._make_delivery()
         self._at_once = False
+
+    def _make_delivery(self) -> Delivery:
+        return Delivery(
+            self._client.update,
+            self._pace,
+            self._gate,
+            max_attempts=self._prepared.settings.max_attempts,
+            sleep=self._stop.sleep,
+            proceed=self._stop.check,
+            wall_clock=self._wall_clock,
+            hooks=Hooks(attempted=self._log.attempt, paused=self._paused, left_in_doubt=self._left_in_doubt.add),
+        )
 
     async def run(self) -> Run:
         """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
@@ -221,32 +170,72 @@ class _Runner:
 
     async def _deliver(self) -> None:
         """Send until the rows or the wish to go on are used up; what goes wrong becomes the stop's cause."""
-        info = self._prepared.info
         committer = asyncio.create_task(self._recorder.keep_committing(self._stop.request))
+        timer = asyncio.create_task(self._stop_at_the_deadline())
         try:
-            self._log.event("started", path=info.path, sha256=info.sha256, rows=info.rows, version=__version__)
+            self._log_start()
             async with self._client:
                 self._observer.started(self._start())
-                workers = self._settings.max_workers
-                pool = Pool(self._delivery.deliver, self._recorder.record, stop=self._stop, max_workers=workers)
-                await pool.run(judged_rows(self._prepared.folder, self._prepared.columns, self._settings))
+                # Three rows at least, so that a row in trouble is never the only one that can ask for the platform;
+                # the gate holds how many requests are under way.
+                workers = max(ROWS, self._prepared.settings.max_workers)
+                pool = Pool(self._deliver_row, self._recorder.record, stop=self._stop, max_workers=workers)
+                await pool.run(self._prepared.jobs())
         except Exception as exc:  # noqa: BLE001  whatever it is, what was recorded is reported
             self._stop.request(exc)
         finally:
+            timer.cancel()
             self._recorder.close()
             await committer
             await self._last_commit()
             self._tell_delivered()
 
+    async def _deliver_row(self, correction: Correction) -> Outcome:
+        """Deliver a row after it is on record that it may be sent."""
+        await self._recorder.reach(correction.row_number)
+        return await self._delivery.deliver(correction)
+
+    async def _stop_at_the_deadline(self) -> None:
+        """Ask for a stop when the deadline has come; end earlier when the run stops for another reason."""
+        if self._deadline is None:
+            return
+        with suppress(Stopping):
+            while (left := self._deadline - self._wall_clock()) > 0:
+                await self._stop.sleep(min(left, CLOCK_LOOKED_AT))
+            self._stop.request(DeadlineError("the deadline has come"))
+
     def _start(self) -> Start:
-        prepared = self._prepared
+        prepared, settings = self._prepared, self._prepared.settings
+        recorded = prepared.earlier.tally.recorded
+        left = prepared.info.rows - recorded
+        fit = fit_before(self._deadline, self._wall_clock(), settings)
         return Start(
             info=prepared.info,
             columns=prepared.columns,
             folder=prepared.folder,
-            seconds=seconds_for(prepared.info.rows, self._settings),
-            live=Live(requests=lambda: self._delivery.requests, paused_for=lambda: self._pace.paused_for),
+            recorded=recorded,
+            seconds=seconds_for(left, settings),
+            fit=None if fit is None else min(fit, left),
+            deadline=self._deadline,
+            remarks=prepared.remarks,
+            live=Live(
+                requests=self._requests,
+                paused_for=lambda: self._pace.paused_for,
+                is_outage=lambda: self._gate.is_outage,
+            ),
         )
+
+    def _requests(self) -> int:
+        return self._prepared.earlier.requests + self._delivery.requests
+
+    def _log_start(self) -> None:
+        info = self._prepared.info
+        name = "started" if info.resumed_at is None else "resumed"
+        self._log.event(name, path=info.path, sha256=info.sha256, rows=info.rows, version=__version__)
+
+    def _outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
+        self._log.event("outage_began" if begins else "outage_ended")
+        self._observer.outage(begins)
 
     def _paused(self, seconds: float) -> None:
         self._log.event("paused", seconds=round(seconds, 1))
@@ -268,10 +257,19 @@ class _Runner:
         """Write the results from the journal; when that fails, return what is known to be recorded and the failure."""
         folder = self._prepared.folder
         try:
-            outcomes = self._prepared.journal.outcomes()
-            return write_results(folder, folder / SNAPSHOT, outcomes, proceed=self._check_at_once), None
+            tally = write_results(
+                folder,
+                folder / SNAPSHOT,
+                self._prepared.journal.outcomes(),
+                is_doubted=self._is_doubted,
+                proceed=self._check_at_once,
+            )
         except Exception as exc:  # noqa: BLE001  a damaged snapshot must not keep the ending from being told
             return self._recorded(), exc
+        return tally, None
+
+    def _is_doubted(self, row_number: int) -> bool:
+        return row_number in self._left_in_doubt or row_number in self._prepared.earlier.doubted
 
     def _recorded(self) -> Tally:
         """Return the count of what is durable; the recorder's own holds what still waits, too."""
@@ -289,14 +287,20 @@ class _Runner:
             raise Stopping
 
     def _end(self, tally: Tally, cause: BaseException | None) -> Run:
-        """Write the ending down, and return the run as it is known then."""
+        """Write the ending down, and return the run as it is known then.
+
+        The journal hears of it last: if the process dies before that, the run counts as unfinished, and whoever goes
+        on with it writes every report anew. When the journal does not take it, the summary must not say otherwise.
+        """
         run = self._run_as_it_is(tally, cause)
-        for write_down in (self._log_ending, self._note_ending, self._write_summary):
+        for write_down in (self._log_ending, self._write_summary, self._note_ending):
             try:
                 write_down(run, cause)
             except Exception as exc:  # noqa: BLE001  the others are still told, and the process at least says so
                 cause = cause if self._is_stopped(run.summary, cause) else exc
                 run = self._run_as_it_is(tally, cause)
+                with suppress(ReportError):
+                    self._write_summary(run, cause)
         return run
 
     def _run_as_it_is(self, tally: Tally, cause: BaseException | None) -> Run:
@@ -305,7 +309,7 @@ class _Runner:
         return Run(
             folder=self._prepared.folder,
             summary=replace(summary, ending=ending),
-            exit_code=ExitCode(ending.exit_code),
+            exit_code=self._exit_code(summary, cause),
         )
 
     def _log_ending(self, run: Run, cause: BaseException | None) -> None:
@@ -315,38 +319,38 @@ class _Runner:
         self._log.event("ended", state=ending.state, stop_reason=ending.stop_reason, exit_code=ending.exit_code)
 
     def _note_ending(self, run: Run, _cause: BaseException | None) -> None:
-        ending = _ending_of(run)
-        self._prepared.journal.note(
-            {
-                "state": ending.state,
-                "stop_reason": ending.stop_reason,
-                "finished_at": repr(ending.finished_at),
-                "requests": str(ending.requests),
-                "exit_code": str(ending.exit_code),
-            }
-        )
+        """Write down how it ended and which rows are in doubt.
+
+        Not when outcomes still wait, which the disk did not take: such a run must look like one that died, so that
+        whoever goes on with it looks upon every row within its reach as sent.
+        """
+        journal = self._prepared.journal
+        if not journal.waiting:
+            journal.doubt(self._left_in_doubt)
+            journal.note(notes_of(_ending_of(run)))
 
     def _write_summary(self, run: Run, _cause: BaseException | None) -> None:
         write_summary(run.folder, run.summary)
 
     def _is_stopped(self, summary: Summary, cause: BaseException | None) -> bool:
         """Whether something was left undone; a stop that was asked for after the last row stopped nothing."""
-        asked_for = isinstance(cause, SignalledError) and not self._at_once
+        asked_for = isinstance(cause, SignalledError | DeadlineError) and not self._at_once
         return cause is not None and not (asked_for and not summary.counts[Status.PENDING])
 
     def _ending(self, summary: Summary, cause: BaseException | None) -> Ending:
         stopped = self._is_stopped(summary, cause)
-        if self._at_once:
-            exit_code = ExitCode.INTERRUPTED_AT_ONCE
-        else:
-            exit_code = _exit_code_for(cause) if stopped else exit_code_of(summary.counts)
         return Ending(
             state=RunState.STOPPED if stopped else RunState.FINISHED,
             stop_reason=_words_for(cause) if stopped else "",
             finished_at=self._wall_clock(),
-            requests=self._delivery.requests,
-            exit_code=exit_code,
+            requests=self._requests(),
+            exit_code=self._exit_code(summary, cause),
         )
+
+    def _exit_code(self, summary: Summary, cause: BaseException | None) -> ExitCode:
+        if self._at_once:
+            return ExitCode.INTERRUPTED_AT_ONCE
+        return _exit_code_for(cause) if self._is_stopped(summary, cause) else exit_code_of(summary.counts)
 
 
 def _ending_of(run: Run) -> Ending:

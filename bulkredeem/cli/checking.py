@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from bulkredeem.cli.progress import duration_in_words
 from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import ExitCode, InputFileError
+from bulkredeem.moments import time_in_words
 from bulkredeem.settings import Settings
 from bulkredeem.summary import counted
 
@@ -41,6 +43,8 @@ def _show(path: Path, report: CheckReport, settings: Settings, console: Console)
         show_groups(console, "Rows that cannot be sent:", report.problems)
         show_groups(console, "Worth knowing:", report.warnings)
     say(console, _verdict(path, report, settings.rate), style="bold")
+    if report.deadline is not None:
+        say(console, _until(report, report.deadline))
     if settings.json_summary:
         name = str(path).encode(errors="replace").decode()
         write_json_line(orjson.dumps({"path": name, **_as_json_object(report)}))
@@ -61,6 +65,13 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     return f"{report.sendable:,} of {report.rows:,} rows could be sent: {requests}. {advice}"
 
 
+def _until(report: CheckReport, deadline: float) -> str:
+    until = time_in_words(deadline, time.time())
+    if report.fit is None:
+        return f"How many would fit before {until} depends on the platform alone: there is no limit to their rate."
+    return f"Before {until}, about {report.fit:,} of {counted(report.sendable, 'row')} would fit, begun now."
+
+
 def _as_json_object(report: CheckReport) -> dict[str, object]:
     return {
         "columns": dict(report.columns.pairs()),
@@ -69,5 +80,6 @@ def _as_json_object(report: CheckReport) -> dict[str, object]:
         "problems": [asdict(group) for group in report.problems],
         "warnings": [asdict(group) for group in report.warnings],
         "seconds": report.seconds,
+        "fit_before_deadline": report.fit,
         "exit_code": report.exit_code,
     }

@@ -16,7 +16,15 @@ from bulkredeem.cli.streams import complain
 from bulkredeem.errors import BulkRedeemError, ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bulkredeem.settings import Settings
+    from bulkredeem.summary import Typed
+
+_NO_SETTINGS = frozenset({"files", "run", "if_any", "reason", "status", "code", "kills", "seed"})
+"""Arguments and options that say what a command is to do, and not how runs are carried out."""
+_OF_ONE_COMMAND = frozenset({"json", "quiet", "resume_unfinished", "backlog"})
+"""Settings that the next command does not need."""
 
 app = typer.Typer(
     name="bulkredeem",
@@ -70,6 +78,10 @@ def run(
     max_workers: options.MaxWorkers = None,
     max_attempts: options.MaxAttempts = None,
     timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    deadline: options.Deadline = None,
+    resume_unfinished: options.ResumeUnfinished = None,
+    backlog: options.Backlog = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
     allow_unterminated: options.AllowUnterminated = None,
@@ -82,11 +94,123 @@ def run(
 ) -> None:
     """Send every row that can be sent, and write down what became of each.
 
-    One run per file, in the order given. The exit code is the highest; 3 or 4 stops the rest.
+    One run per file, in the order given. The exit code is the highest; 3, 4 or 6 stops the rest.
     """
     from bulkredeem.cli.running import run_files
 
-    raise typer.Exit(asyncio.run(run_files(files, _settings(context), flags=_as_typed(context))))
+    raise typer.Exit(asyncio.run(run_files(files, _settings(context), _given(context), _typed(context))))
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    run: options.OptionalRun = None,
+    *,
+    if_any: options.IfAny = False,
+    reports: options.Reports = None,
+    rate: options.RateOption = None,
+    max_workers: options.MaxWorkers = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    deadline: options.Deadline = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Go on with a run that stopped early or died, from its own copy of the rows and with its own settings.
+
+    Without RUN: the oldest unfinished one. Rows that have an outcome are never sent again.
+    """
+    from bulkredeem.cli.running import go_on
+
+    settings, flags = _settings(context), _given(context)
+    raise typer.Exit(asyncio.run(go_on(run, settings, flags, _typed(context), if_any=if_any)))
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    run: options.OptionalRun = None,
+    *,
+    status: options.Statuses = None,
+    code: options.Codes = None,
+    base_url: options.BaseUrl = None,
+    reports: options.Reports = None,
+    rate: options.RateOption = None,
+    max_workers: options.MaxWorkers = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    deadline: options.Deadline = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Start a new run over the rows that a finished one left: by default those that may succeed now.
+
+    Without RUN: the newest one. Refused and invalid rows would only fail again; choose them with --status or --code.
+    """
+    from bulkredeem.application import Choice
+    from bulkredeem.cli.running import try_again
+
+    choice = Choice(statuses=frozenset(status or ()), codes=frozenset(code or ()))
+    settings, flags = _settings(context), _given(context)
+    raise typer.Exit(asyncio.run(try_again(run, settings, flags, choice, _typed(context))))
+
+
+@app.command()
+def runs(
+    context: typer.Context,
+    *,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """List the runs of the reports folder, the oldest first: state, counts, and what is in doubt."""
+    from bulkredeem.cli.listing import list_runs
+
+    raise typer.Exit(list_runs(_settings(context)))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    run: options.RunName,
+    *,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Write every report of a run anew, from its journal and its copy of the rows."""
+    from bulkredeem.cli.listing import rebuild
+
+    raise typer.Exit(rebuild(run, _settings(context), _typed(context)))
+
+
+@app.command()
+def abandon(
+    context: typer.Context,
+    run: options.RunName,
+    *,
+    reason: options.Reason,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Close an unfinished run for good, so that nothing goes on with it."""
+    from bulkredeem.cli.listing import abandon as close_for_good
+
+    raise typer.Exit(close_for_good(run, reason, _settings(context), _typed(context)))
 
 
 @app.command()
@@ -95,6 +219,7 @@ def check(
     files: options.Files,
     *,
     rate: options.RateOption = None,
+    deadline: options.Deadline = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
     allow_unterminated: options.AllowUnterminated = None,
@@ -111,6 +236,27 @@ def check(
     from bulkredeem.cli.checking import check_files
 
     raise typer.Exit(check_files(files, _settings(context)))
+
+
+@app.command()
+def selftest(
+    context: typer.Context,
+    *,
+    kills: Annotated[
+        int, typer.Option("--kills", metavar="N", min=0, help="Moments to try, chosen at random; 0 for all there are.")
+    ] = 20,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which ones: the same for a seed.")] = 1,
+    reports: options.Reports = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Kill runs at awkward moments, go on with them, and say whether every row had one true verdict.
+
+    On this machine and on the disk of the reports folder; only the built-in sandbox is contacted.
+    """
+    from bulkredeem.cli.selftesting import try_the_promise
+
+    raise typer.Exit(try_the_promise(_settings(context), kills=kills, seed=seed))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
@@ -145,8 +291,10 @@ def sandbox(
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
-    """Return the options that were given, by name with `_` for `-`."""
-    return {name: value for name, value in context.params.items() if value not in (None, ()) and name != "files"}
+    """Return the options that were given and are settings, by name with `_` for `-`."""
+    return {
+        name: value for name, value in context.params.items() if value not in (None, ()) and name not in _NO_SETTINGS
+    }
 
 
 def _settings(context: typer.Context) -> Settings:
@@ -156,12 +304,18 @@ def _settings(context: typer.Context) -> Settings:
     return load_settings(_given(context))
 
 
-def _as_typed(context: typer.Context) -> str:
+def _typed(context: typer.Context) -> Typed:
     """Return the options that were given, for a command line that goes on; how it looks is left to the next one."""
+    from bulkredeem.summary import Typed
+
+    given = {name: value for name, value in _given(context).items() if name not in _OF_ONE_COMMAND}
+    where = {name: value for name, value in given.items() if name in {"config", "profile"}}
+    return Typed(all=_as_words(given), where=_as_words(where))
+
+
+def _as_words(given: Mapping[str, Any]) -> str:
     words = []
-    for name, value in _given(context).items():
-        if name in {"json", "quiet"}:
-            continue
+    for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"
         for each in value if isinstance(value, list | tuple) else [value]:
             words += [flag] if each is True else [flag, shlex.quote(str(each))]

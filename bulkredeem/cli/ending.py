@@ -10,20 +10,17 @@ from bulkredeem.application import Run
 from bulkredeem.cli.progress import colour_of, duration_in_words
 from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Status
-from bulkredeem.report import NOT_DONE, RESULTS
-from bulkredeem.summary import ErrorGroup, closing_sentence, counted
+from bulkredeem.report import RESULTS
+from bulkredeem.summary import ErrorGroup, Typed, closing_sentence, counted
 
 
-def show_ending(console: Console, run: Run, *, quiet: bool, flags: str) -> None:
-    """Show counts, top errors and the closing sentence; only the sentence when quiet.
-
-    `flags` is what the command was given beside its files: it is needed again by whoever runs the rest.
-    """
+def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> None:
+    """Show counts, top errors and the closing sentence; only the sentence when quiet."""
     if not quiet:
         _show_counts(console, run)
         show_groups(console, "What went wrong most:", run.summary.top_errors)
         say_whole(console, f"Every row: {run.folder / RESULTS}")
-    sentence, *command = closing_sentence(run.summary, str(run.folder / NOT_DONE), flags).splitlines()
+    sentence, *command = closing_sentence(run.summary, str(run.folder), typed).splitlines()
     say(console, sentence, style="bold")
     for line in command:
         say_whole(console, line, style="bold")
@@ -44,7 +41,8 @@ def show_groups(console: Console, title: str, groups: tuple[ErrorGroup, ...]) ->
 
 def _show_counts(console: Console, run: Run) -> None:
     summary, ending = run.summary, run.summary.ending
-    seconds = ending.finished_at - summary.info.started_at if ending else 0.0
+    began = summary.info.started_at if summary.info.resumed_at is None else summary.info.resumed_at
+    seconds = max(0.0, ending.finished_at - began) if ending else 0.0
     requests = ending.requests if ending else 0
     facts = [counted(summary.info.rows, "row"), counted(requests, "request"), duration_in_words(seconds)]
     say(console, ", ".join(facts))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bulkredeem.model import IdentifierChoice
+from bulkredeem.model import IdentifierChoice, Status
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, done in the order given.")
@@ -67,4 +67,43 @@ Config = Annotated[
 ]
 Profile = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="The profile of the configuration file to use.")
+]
+OutageTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--outage-timeout",
+        metavar="DURATION",
+        help="End the run when the platform answered nothing for so long: 90s, 15m, 2h. [default: 15m]",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        "--deadline", metavar="WHEN", help="Start no row after it: a time of day (06:00) or a duration from now (2h)."
+    ),
+]
+ResumeUnfinished = Annotated[
+    bool | None, typer.Option("--resume-unfinished", help="Also finish the runs that stopped early or died.")
+]
+Backlog = Annotated[
+    str | None,
+    typer.Option("--backlog", metavar="WHEN", help="Do those first or last, before or after FILE. [default: first]"),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name, or how that begins.")]
+OptionalRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="A run: its folder, its name, or how that begins.")
+]
+IfAny = Annotated[bool, typer.Option("--if-any", help="Without an unfinished run, exit 0: for a boot unit.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
+Statuses = Annotated[
+    list[Status] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help="Rows with this status; may be repeated. [default: failed, in_doubt, pending]",
+    ),
+]
+Codes = Annotated[
+    list[str] | None,
+    typer.Option("--code", metavar="CODE", help="Rows that are not done with this error code; may be repeated."),
 ]

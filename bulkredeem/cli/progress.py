@@ -16,6 +16,7 @@ from rich.text import Text
 from bulkredeem.application import Live, Observer, Start
 from bulkredeem.cli.terminal import say, say_whole
 from bulkredeem.model import Outcome, Status
+from bulkredeem.moments import time_in_words
 from bulkredeem.summary import counted
 
 PLAIN_INTERVAL: Final = 30.0
@@ -25,6 +26,11 @@ WORTH_A_LINE: Final = 10.0
 WORTH_MENTIONING: Final = 1.0
 """Seconds of a pause that are worth a word."""
 SECONDS_OF_A_MINUTE: Final = 60
+_OUTAGE_BEGINS: Final = (
+    "The platform does not answer. No row is given up for that: one after the other asks whether it is back, until"
+    " --outage-timeout."
+)
+_OUTAGE_ENDS: Final = "The platform answers again."
 _COLOURS: Final = {
     Status.SUCCESS: "green",
     Status.SKIPPED: "dim",
@@ -78,6 +84,9 @@ class Silent:
     def paused(self, seconds: float) -> None:
         """Show nothing."""
 
+    def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
+        """Show nothing."""
+
     def delivered(self) -> None:
         """Show nothing."""
 
@@ -91,11 +100,13 @@ class PlainLines(Silent):
         self._clock = clock
         self._counts: dict[Status, int] = {}
         self._rows = 0
+        self._before = 0
         self._last_line = clock()
 
     def started(self, start: Start) -> None:
         """Say what is about to happen, and where it will be reported."""
         self._rows = start.info.rows
+        self._before = start.recorded
         _announce(self._console, start)
 
     def recorded(self, outcome: Outcome) -> None:
@@ -104,13 +115,17 @@ class PlainLines(Silent):
         now = self._clock()
         if now - self._last_line >= PLAIN_INTERVAL:
             self._last_line = now
-            done = sum(self._counts.values())
-            say(self._console, f"{done:,} of {self._rows:,} rows: {_in_words(self._counts)}")
+            done = self._before + sum(self._counts.values())
+            say(self._console, f"{done:,} of {self._rows:,} rows: {in_words(self._counts)}")
 
     def paused(self, seconds: float) -> None:
         """Say why nothing moves."""
         if seconds >= WORTH_A_LINE:
             say(self._console, f"The platform asks to wait {duration_in_words(seconds)}.")
+
+    def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
+        """Say why nothing moves, and when it moves again."""
+        say(self._console, _OUTAGE_BEGINS if begins else _OUTAGE_ENDS)
 
 
 class LiveLine(Silent):
@@ -146,13 +161,17 @@ class LiveLine(Silent):
         """Say what is about to happen, and begin the line."""
         _announce(self._console, start)
         self._pause.live = start.live
-        self._task = self._progress.add_task("", total=start.info.rows)
+        self._task = self._progress.add_task("", total=start.info.rows, completed=start.recorded)
 
     def recorded(self, outcome: Outcome) -> None:
         """Move the line on."""
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
         if self._task is not None:
             self._progress.update(self._task, advance=1)
+
+    def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
+        """Say it above the line, which then shows that it lasts."""
+        say(self._console, _OUTAGE_BEGINS if begins else _OUTAGE_ENDS)
 
     def delivered(self) -> None:
         """Speak of no pause any more: the reports are being written."""
@@ -168,7 +187,7 @@ class _TwoLines(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         if self.counts:
-            counts = Text.from_markup(_in_words(self.counts, coloured=True), overflow="ellipsis")
+            counts = Text.from_markup(in_words(self.counts, coloured=True), overflow="ellipsis")
             counts.no_wrap = True
             yield counts
 
@@ -189,6 +208,8 @@ class _PauseColumn(ProgressColumn):
     live: Live | None = None
 
     def render(self, task: Task) -> Text:  # noqa: ARG002  the pause is the key's, not the task's
+        if self.live and self.live.is_outage():
+            return Text("the platform does not answer", style="red", no_wrap=True)
         seconds = self.live.paused_for() if self.live else 0.0
         if seconds < WORTH_MENTIONING:
             return Text("")
@@ -202,11 +223,25 @@ def duration_in_words(seconds: float) -> str:
 
 def _announce(console: Console, start: Start) -> None:
     lasting = f", about {duration_in_words(start.seconds)}" if start.seconds else ""
-    say(console, f"{start.info.path}: {counted(start.info.rows, 'row')}{lasting}; {start.columns.in_words()}.")
+    done = f", {start.recorded:,} of them recorded before" if start.recorded else ""
+    say(console, f"{start.info.path}: {counted(start.info.rows, 'row')}{done}{lasting}; {start.columns.in_words()}.")
+    if start.deadline is not None:
+        say(console, _deadline_in_words(start, start.deadline))
+    for remark in start.remarks:
+        say(console, remark, style="yellow")
     say_whole(console, f"Reports: {start.folder}")
 
 
-def _in_words(counts: Mapping[Status, int], *, coloured: bool = False) -> str:
+def _deadline_in_words(start: Start, deadline: float) -> str:
+    left = start.info.rows - start.recorded
+    until = f"No row starts after {time_in_words(deadline, time.time())}"
+    if start.fit is None:
+        return f"{until}."
+    return f"{until}: about {start.fit:,} of {counted(left, 'row')} fit."
+
+
+def in_words(counts: Mapping[Status, int], *, coloured: bool = False) -> str:
+    """Write down the counts that are not 0, in the order of the statuses."""
     words = [
         f"[{colour_of(status)}]{counts[status]:,} {status}[/]" if coloured else f"{counts[status]:,} {status}"
         for status in Status

@@ -1,85 +1,181 @@
-"""The command `run`: one run per file, signals, and what a person sees of it."""
+"""The commands that send: `run`, `resume` and `retry`; signals, and what a person sees of each run."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from rich.console import Console
 
-from bulkredeem.application import Run, run_file
+from bulkredeem.application import (
+    Choice,
+    Run,
+    Shelved,
+    Terms,
+    find_run,
+    resume_run,
+    retry_run,
+    run_file,
+    runs_in,
+    unfinished_in,
+)
 from bulkredeem.cli.ending import show_ending
 from bulkredeem.cli.progress import observer_for
 from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
-from bulkredeem.errors import ExitCode, InputFileError, JournalError, ReportError, SignalledError, Stopping
+from bulkredeem.errors import (
+    BulkRedeemError,
+    ExitCode,
+    OtherSystemError,
+    RunNotFoundError,
+    SignalledError,
+    Stopping,
+)
 from bulkredeem.model import Rate
+from bulkredeem.moments import deadline_moment
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
+from bulkredeem.report import LATEST
 from bulkredeem.settings import Settings
+from bulkredeem.summary import RunState, Typed
 
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """What drains a run, if whoever started it (nohup, say) does not have it ignored; and how a person calls it."""
-_GOES_ON_AFTER = frozenset({ExitCode.DONE, ExitCode.NOT_ALL_DONE, ExitCode.COULD_NOT_START})
+_GOES_ON_AFTER: Final = frozenset({ExitCode.DONE, ExitCode.NOT_ALL_DONE, ExitCode.COULD_NOT_START, ExitCode.BUSY})
 
 
-async def run_files(files: Sequence[Path], settings: Settings, *, flags: str) -> ExitCode:
+_Step = tuple[str, Callable[[Terms], Awaitable[Run | None]]]
+"""What a person calls a run, and what carries it out; None when there was nothing to do."""
+
+
+async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
     """Run the files one after another, and return the highest exit code; some codes stop the rest.
 
-    `flags` are the options as typed, for the command that goes on.
+    What earlier runs left is finished too, before or after, if the settings say so. `flags` are the options that were
+    given, and `typed` how they looked.
     """
     settings.require_for_sending()
-    command = _Command(settings, make_console(on_stderr=settings.json_summary), flags)
-    worst = ExitCode.DONE
-    with _signals(command.stop, command.console):
-        for position, path in enumerate(files):
-            code = await command.run_one(path)
-            worst = max(worst, code)
-            if code not in _GOES_ON_AFTER:
-                left = files[position + 1 :]
-                if left:
-                    say(command.console, f"Not begun: {', '.join(map(str, left))}.")
-                break
-    return worst
+    command = _Command(settings, typed)
+    steps: list[_Step] = [(str(path), partial(run_file, path, settings)) for path in files]
+    backlog: list[_Step] = []
+    if settings.resume_unfinished:
+        # All runs of a command share the pace of the key, so that its rate counts for what is gone on with, too.
+        asked = {**flags, "rate": settings.rate}
+        backlog = [
+            (str(run.folder), partial(resume_run, run.folder, settings, asked)) for run in command.unfinished_runs()
+        ]
+    return await command.carry_out_all(backlog + steps if settings.backlog == "first" else steps + backlog)
+
+
+async def go_on(
+    name: str | None, settings: Settings, flags: Mapping[str, Any], typed: Typed, *, if_any: bool
+) -> ExitCode:
+    """Go on with the run of this name, or with the oldest unfinished one; without any, be content only `if_any`."""
+    command = _Command(settings, typed, shares_pace=False)
+    if name is None:
+        unfinished = unfinished_in(settings.reports)
+        if not unfinished and if_any:
+            say(command.console, f"There is no unfinished run in {settings.reports}.")
+            return ExitCode.DONE
+        if not unfinished:
+            raise RunNotFoundError(f"There is no unfinished run in {settings.reports}.")
+        folder = unfinished[0].folder
+    else:
+        folder = find_run(settings.reports, name)
+    return await command.carry_out_all([(str(folder), partial(resume_run, folder, settings, flags))])
+
+
+async def try_again(
+    name: str | None, settings: Settings, flags: Mapping[str, Any], choice: Choice, typed: Typed
+) -> ExitCode:
+    """Run the rows again that the run of this name, or the newest one, left."""
+    command = _Command(settings, typed, shares_pace=False)
+    folder = find_run(settings.reports, name or LATEST)
+
+    async def retry(terms: Terms) -> Run | None:
+        return await retry_run(folder, settings, flags, choice, terms)
+
+    return await command.carry_out_all([(str(folder), retry)])
 
 
 class _Command:
-    """What the runs of one command share: the wish to stop, and the pace, which belongs to the key."""
+    """What the runs of one command share: the wish to stop, the pace, which belongs to the key, and the deadline."""
 
-    def __init__(self, settings: Settings, console: Console, flags: str) -> None:
-        self.stop = Stop()
-        self.console = console
-        self._pace = Pace(Rate.parse(settings.rate), sleep=self.stop.sleep)
+    def __init__(self, settings: Settings, typed: Typed, *, shares_pace: bool = True) -> None:
+        self.console = make_console(on_stderr=settings.json_summary)
+        self._stop = Stop()
+        self._pace = Pace(Rate.parse(settings.rate), sleep=self._stop.sleep) if shares_pace else None
+        self._deadline = deadline_moment(settings.deadline, time.time()) if shares_pace and settings.deadline else None
         self._settings = settings
-        self._flags = flags
+        self._typed = typed
+        self._worst = ExitCode.DONE
 
-    async def run_one(self, path: Path) -> ExitCode:
-        """Run one file, show how it ended, and return its exit code."""
+    def unfinished_runs(self) -> list[Shelved]:
+        """Return the runs that stopped early or died; complain about those that nobody can read."""
+        runs = runs_in(self._settings.reports)
+        for run in runs:
+            if run.state is RunState.UNREADABLE:
+                complain(run.problem)
+                self._worst = max(self._worst, ExitCode.COULD_NOT_START)
+        return [run for run in runs if run.is_unfinished]
+
+    async def carry_out_all(self, steps: Sequence[_Step]) -> ExitCode:
+        """Carry out one run after another, and return the highest exit code."""
+        with _signals(self._stop, self.console):
+            for position, (name, step) in enumerate(steps):
+                code = await self._carry_out(name, step)
+                self._worst = max(self._worst, code)
+                if code not in _GOES_ON_AFTER:
+                    left = [name for name, _ in steps[position + 1 :]]
+                    if left:
+                        say(self.console, f"Not begun: {', '.join(left)}.")
+                    break
+        return self._worst
+
+    async def _carry_out(self, name: str, step: Callable[[Terms], Awaitable[Run | None]]) -> ExitCode:
+        """Carry out one run, show how it ended, and return its exit code."""
         settings, console = self._settings, self.console
         observer = observer_for(console, quiet=settings.quiet)
+        terms = Terms(stop=self._stop, observer=observer, pace=self._pace, deadline=self._deadline)
         try:
             with observer:
-                run = await run_file(path, settings, stop=self.stop, observer=observer, pace=self._pace)
-        except (InputFileError, JournalError, ReportError) as exc:
+                run = await step(terms)
+        except OtherSystemError as exc:
+            return self._leave_alone(exc)
+        except BulkRedeemError as exc:
+            if isinstance(exc, Stopping):
+                say(console, f"Stopped before anything of {name} was sent.")
+                return ExitCode.STOPPED_EARLY
             complain(exc)
             return exc.exit_code
-        except Stopping:
-            say(console, f"Stopped before anything of {path} was sent.")
-            return ExitCode.STOPPED_EARLY
         except asyncio.CancelledError:
             say(console, "Stopped at once. What was recorded is in the run's journal; the rest is pending.")
             return ExitCode.INTERRUPTED_AT_ONCE
-        show_ending(console, run, quiet=settings.quiet, flags=self._flags)
-        _print_summary(run, settings)
+        if run is None:
+            say(console, f"{name} has no row left that this would try again.")
+            return ExitCode.DONE
+        show_run(console, run, settings, self._typed)
         return run.exit_code
 
+    def _leave_alone(self, error: OtherSystemError) -> ExitCode:
+        """Tell of an unfinished run that is of another system; only a command that was meant for it fails by that."""
+        if self._settings.resume_unfinished:
+            say(self.console, f"Left alone: {error}")
+            return ExitCode.DONE
+        complain(error)
+        return error.exit_code
 
-def _print_summary(run: Run, settings: Settings) -> None:
+
+def show_run(console: Console, run: Run, settings: Settings, typed: Typed) -> None:
+    """Show how a run ended, to a person and, if so wanted, to a program."""
+    show_ending(console, run, quiet=settings.quiet, typed=typed)
     if settings.json_summary:
         write_json_line(orjson.dumps(run.summary.as_json_object()))
 

@@ -1,0 +1,120 @@
+"""Opening a run that is there already: its lock, its journal, and what they say. Whoever opens it owns it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bulkredeem.application.intake import SNAPSHOT
+from bulkredeem.application.record import JOURNAL, columns_of, ending_of, info_of, notes_of
+from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.shelf import doubtful_rows
+from bulkredeem.columns import ColumnMap
+from bulkredeem.errors import JournalUnreadableError
+from bulkredeem.journal import Journal, RunLock, network_type_of
+from bulkredeem.report import write_results, write_summary
+from bulkredeem.snapshot import digest_of, read_headers
+from bulkredeem.summary import Ending, RunInfo, RunState, Summary
+
+_NO_SENSE: Final = "{path} is no journal of a run ({error}); it was left as it is."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A run that nobody else works on, as its journal knows it."""
+
+    folder: Path
+    journal: Journal
+    head: Mapping[str, str]
+    info: RunInfo
+    columns: ColumnMap
+    ending: Ending
+    """How its last stretch ended; `crashed` if it never said so."""
+    network: str
+    """The kind of network folder it lies on, or empty."""
+    resources: ExitStack
+    """Closes the journal, and lets go of the lock."""
+
+    @property
+    def snapshot(self) -> Path:
+        """Where its rows are."""
+        return self.folder / SNAPSHOT
+
+
+def open_run(folder: Path, now: float) -> Opened:
+    """Open a run and take its lock; for one that died, write down first which rows may have been applied.
+
+    Raises BusyError when a process works on it, and JournalUnreadableError when journal or snapshot cannot be trusted.
+    """
+    with ExitStack() as resources:
+        resources.enter_context(RunLock.acquire(folder, now=now))
+        network = network_type_of(folder)
+        journal = Journal.open_existing(folder / JOURNAL, network=bool(network))
+        resources.callback(journal.close)
+        opened = _understood(folder, journal, network, resources)
+        return replace(opened, resources=resources.pop_all())
+
+
+def rewrite_reports(
+    opened: Opened, *, doubted: RowNumbers | None = None, proceed: Callable[[], None] = lambda: None
+) -> Summary:
+    """Write every report of a run anew, and return its summary. Raises ReportError."""
+    marks = RowNumbers(opened.journal.doubted()) if doubted is None else doubted
+    tally = write_results(
+        opened.folder,
+        opened.snapshot,
+        opened.journal.outcomes(),
+        is_doubted=marks.__contains__,
+        proceed=proceed,
+    )
+    summary = tally.summary(opened.info, opened.ending)
+    write_summary(opened.folder, summary)
+    return summary
+
+
+def _understood(folder: Path, journal: Journal, network: str, resources: ExitStack) -> Opened:
+    head = journal.head()
+    try:
+        _check_snapshot(folder / SNAPSHOT, head.get("snapshot_sha256", ""))
+        return Opened(
+            folder=folder,
+            journal=journal,
+            head=head,
+            info=info_of(head),
+            columns=columns_of(head, read_headers(folder / SNAPSHOT)),
+            ending=ending_of(head) or _record_death(journal, folder / SNAPSHOT, info_of(head)),
+            network=network,
+            resources=resources,
+        )
+    except (KeyError, ValueError) as exc:
+        error = type(exc).__name__
+        raise JournalUnreadableError(_NO_SENSE.format(path=folder / JOURNAL, error=error)) from exc
+
+
+def _check_snapshot(snapshot: Path, sha256: str) -> None:
+    """Raise when the snapshot is not the one the run was made of; an older journal does not know its hash."""
+    try:
+        found = digest_of(snapshot)
+    except OSError as exc:
+        raise JournalUnreadableError(f"{snapshot} cannot be read: {exc.strerror or exc}.") from exc
+    if sha256 and found != sha256:
+        raise JournalUnreadableError(
+            f"{snapshot} was changed or cut short since: put the right one back, or run the file again."
+        )
+
+
+def _record_death(journal: Journal, snapshot: Path, info: RunInfo) -> Ending:
+    """Write down that the run died, and around which rows: from now on they count as in doubt."""
+    journal.doubt(doubtful_rows(journal, snapshot, died=True))
+    totals = journal.totals()
+    ending = Ending(
+        state=RunState.CRASHED,
+        finished_at=totals.last_finished_at or info.started_at,
+        requests=max(totals.attempts, int(journal.head().get("requests", "0"))),
+        exit_code=None,
+    )
+    journal.note(notes_of(ending))
+    return ending

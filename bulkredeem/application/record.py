@@ -1,0 +1,87 @@
+"""What a journal's head says of a run: written when it begins and ends, read by whoever goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from bulkredeem import __version__
+from bulkredeem.columns import ColumnMap
+from bulkredeem.summary import Ending, RunInfo, RunState
+
+JOURNAL: Final = "journal.sqlite"
+"""Its name in the run's folder."""
+
+
+def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snapshot_sha256: str) -> dict[str, str]:
+    """Return what a journal must hold to tell, later and alone, what the run is."""
+    return {
+        "version": __version__,
+        "run_id": info.run_id,
+        "path": info.path,
+        "sha256": info.sha256,
+        "snapshot_sha256": snapshot_sha256,
+        "rows": str(info.rows),
+        "started_at": repr(info.started_at),
+        "as_of": "" if info.as_of is None else repr(info.as_of),
+        "retry_of": info.retry_of,
+        "columns": orjson.dumps(dict(columns.used)).decode(),
+        "settings": orjson.dumps(dict(settings)).decode(),
+        "state": RunState.RUNNING,
+    }
+
+
+def info_of(head: Mapping[str, str]) -> RunInfo:
+    """Return what a head says of the run. Raises KeyError and ValueError for a head that is none."""
+    return RunInfo(
+        run_id=head["run_id"],
+        path=head["path"],
+        sha256=head["sha256"],
+        rows=int(head["rows"]),
+        started_at=float(head["started_at"]),
+        as_of=_moment(head.get("as_of")),
+        retry_of=head.get("retry_of", ""),
+        resumed_at=_moment(head.get("resumed_at")),
+    )
+
+
+def settings_of(head: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings a run began with, as they were stored."""
+    stored: dict[str, Any] = orjson.loads(head["settings"])
+    return stored
+
+
+def columns_of(head: Mapping[str, str], headers: tuple[str, ...]) -> ColumnMap:
+    """Return which of the snapshot's columns the run uses for what."""
+    return ColumnMap(headers=headers, used=orjson.loads(head["columns"]))
+
+
+def ending_of(head: Mapping[str, str]) -> Ending | None:
+    """Return how the last stretch ended, or None when it never said so: it is under way, or it died."""
+    state = RunState(head.get("state", RunState.RUNNING))
+    if state is RunState.RUNNING:
+        return None
+    return Ending(
+        state=state,
+        finished_at=float(head["finished_at"]),
+        requests=int(head["requests"]),
+        exit_code=int(head["exit_code"]) if head["exit_code"] else None,
+        stop_reason=head["stop_reason"],
+    )
+
+
+def notes_of(ending: Ending) -> dict[str, str]:
+    """Return an ending as the head holds it."""
+    return {
+        "state": ending.state,
+        "stop_reason": ending.stop_reason,
+        "finished_at": repr(ending.finished_at),
+        "requests": str(ending.requests),
+        "exit_code": "" if ending.exit_code is None else str(ending.exit_code),
+    }
+
+
+def _moment(text: str | None) -> float | None:
+    return float(text) if text else None

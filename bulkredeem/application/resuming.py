@@ -1,0 +1,130 @@
+"""Going on with a run that stopped early or died, closing one for good, and writing a run's reports anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from bulkredeem.application.opening import Opened, open_run, rewrite_reports
+from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
+from bulkredeem.application.record import notes_of, settings_of
+from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.running import Run, carry_out, client_for
+from bulkredeem.application.terms import Terms
+from bulkredeem.client import Client
+from bulkredeem.errors import ExitCode, OtherSystemError, RunNotFoundError
+from bulkredeem.report import point_latest_to
+from bulkredeem.runlog import RunLog
+from bulkredeem.settings import Settings, changed, other_system, restored
+from bulkredeem.summary import UNFINISHED, RunState, Tally
+
+_OTHER_SYSTEM: Final = (
+    "{folder} was begun with {of_run}, and the settings now say {now}: the password of one is none for the other."
+    " Put the settings back, or choose the right --profile."
+)
+
+
+async def resume_run(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> Run:
+    """Go on with a run where it stopped, however it stopped, with its own snapshot and settings.
+
+    `now` are the settings as they are today, of which the password and what concerns the command count; `flags` are
+    the options that were given: they ask for another rate, say. Before anything is sent it raises BusyError,
+    JournalUnreadableError, RunNotFoundError for a run at its end, and OtherSystemError when the settings of today are
+    for another one.
+    """
+    prepared, client = await asyncio.to_thread(_reopen, folder, now, flags, terms)
+    return await carry_out(prepared, client, terms)
+
+
+def abandon_run(folder: Path, reason: str, now: float) -> Run:
+    """Close an unfinished run for good, so that nothing goes on with it, and write its reports anew."""
+    opened = open_run(folder, now)
+    with opened.resources:
+        _require_unfinished(opened, "there is nothing to abandon")
+        ending = replace(opened.ending, state=RunState.ABANDONED, stop_reason=reason)
+        opened.journal.note(notes_of(ending))
+        return _reported(replace(opened, ending=ending))
+
+
+def report_run(folder: Path, now: float, proceed: Callable[[], None] = lambda: None) -> Run:
+    """Write every report of a run anew from its journal and snapshot."""
+    opened = open_run(folder, now)
+    with opened.resources:
+        return _reported(opened, proceed)
+
+
+def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
+    """Return the settings with which a run's rows are sent again, and what a person should know about them.
+
+    Raises OtherSystemError when those of today are for another system: its password is not for the run's.
+    """
+    stored = settings_of(opened.head)
+    others = other_system(stored, now)
+    if others:
+        raise OtherSystemError(
+            _OTHER_SYSTEM.format(
+                folder=opened.folder,
+                of_run=", ".join(f"{each.name} = {each.of_run}" for each in others),
+                now=", ".join(f"{each.name} = {each.now}" for each in others),
+            )
+        )
+    remarks = tuple(
+        f"{each.name} is {each.now} in the settings now; the run goes on with its own, {each.of_run}."
+        for each in changed(stored, now, flags)
+    )
+    return restored(stored, now, flags), remarks
+
+
+def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> tuple[Prepared, Client]:
+    moment = terms.wall_clock()
+    opened = open_run(folder, moment)
+    with ExitStack() as resources:
+        resources.enter_context(opened.resources)
+        _require_unfinished(opened, "there is nothing to go on with")
+        settings, remarks = settings_for(opened, now, flags)
+        client = client_for(settings)
+        earlier = _earlier(opened)
+        log = resources.enter_context(RunLog(folder, run_id=opened.info.run_id, level=settings.log_level))
+        terms.stop.check()
+        info = replace(opened.info, resumed_at=moment)
+        # From here on the journal says that it runs: if this process dies, its rows are in doubt once more.
+        opened.journal.note({"state": RunState.RUNNING, "resumed_at": repr(moment)})
+        point_latest_to(folder)
+        prepared = Prepared(
+            folder=folder,
+            info=info,
+            columns=opened.columns,
+            settings=settings,
+            journal=opened.journal,
+            log=log,
+            earlier=earlier,
+            remarks=(*remarks, *network_remarks(folder.parent, opened.network)),
+            resources=resources.pop_all(),
+        )
+    return prepared, client
+
+
+def _earlier(opened: Opened) -> Earlier:
+    tally = Tally()
+    for outcome in opened.journal.outcomes():
+        tally.add(outcome)
+    return Earlier(
+        tally=tally,
+        settled=RowNumbers(opened.journal.settled()),
+        doubted=RowNumbers(opened.journal.doubted()),
+        requests=opened.ending.requests,
+    )
+
+
+def _require_unfinished(opened: Opened, consequence: str) -> None:
+    if opened.ending.state not in UNFINISHED:
+        raise RunNotFoundError(f"{opened.folder} is {opened.ending.state}: {consequence}.")
+
+
+def _reported(opened: Opened, proceed: Callable[[], None] = lambda: None) -> Run:
+    summary = rewrite_reports(opened, proceed=proceed)
+    return Run(folder=opened.folder, summary=summary, exit_code=ExitCode.DONE)

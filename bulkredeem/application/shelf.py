@@ -1,0 +1,130 @@
+"""The runs of a reports folder: which there are, how far each has come, and which one a name means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bulkredeem.application.intake import SNAPSHOT
+from bulkredeem.application.record import JOURNAL, ending_of, info_of
+from bulkredeem.application.rows import RowNumbers
+from bulkredeem.errors import JournalError, RunNotFoundError
+from bulkredeem.journal import Journal, Owner, network_type_of, owner_of
+from bulkredeem.model import Status
+from bulkredeem.snapshot import read_records
+from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState
+
+_RUN_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelved:
+    """One run of a reports folder, as it is now."""
+
+    folder: Path
+    state: RunState
+    info: RunInfo | None = None
+    """None when the journal cannot be read; then `problem` says why."""
+    counts: dict[Status, int] | None = None
+    """One for each status, adding up to the rows; None when the journal cannot be read."""
+    doubtful: int = 0
+    """Pending rows that may have been applied all the same."""
+    ending: Ending | None = None
+    """How its last stretch ended; None while it is under way, and for one that died."""
+    owner: Owner | None = None
+    """The process that works on it, or None."""
+    problem: str = ""
+    """Why it cannot be read, as a sentence; else empty."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether `resume` would go on with it."""
+        return self.state in UNFINISHED
+
+
+def runs_in(reports: Path) -> list[Shelved]:
+    """Return all runs of a reports folder, the oldest first; none for a folder that is not there."""
+    folders = [folder for folder in sorted(_folders(reports)) if _RUN_ID.fullmatch(folder.name)]
+    return sorted(map(look_at, folders), key=_started_at)
+
+
+def unfinished_in(reports: Path) -> list[Shelved]:
+    """Return the runs that stopped early or died, the oldest first."""
+    return [run for run in runs_in(reports) if run.is_unfinished]
+
+
+def find_run(reports: Path, name: str) -> Path:
+    """Return the folder of the run that a person means: its path, its name, or the beginning of its name.
+
+    Raises RunNotFoundError when there is none, or more than one.
+    """
+    for folder in (Path(name), reports / name):
+        if (folder / JOURNAL).is_file():
+            return folder.parent / folder.resolve().name if folder.is_symlink() else folder
+    found = [folder for folder in _folders(reports) if folder.name.startswith(name) and (folder / JOURNAL).is_file()]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} runs in {reports} begin with {name}" if found else f"There is no run {name} in {reports}"
+    raise RunNotFoundError(f"{what}; 'bulkredeem runs' lists those there are.")
+
+
+def look_at(folder: Path) -> Shelved:
+    """Return how far a run has come; one whose journal cannot be read is `unreadable`, and says why."""
+    owner = owner_of(folder)
+    if not (folder / JOURNAL).exists():
+        if owner:
+            return Shelved(folder=folder, state=RunState.RUNNING, owner=owner, problem="It reads its file.")
+        words = f"{folder} has no journal: it died before its first request. Run its file again, and delete the folder."
+        return Shelved(folder=folder, state=RunState.UNREADABLE, problem=words)
+    try:
+        with closing(Journal.open_existing(folder / JOURNAL, network=bool(network_type_of(folder)))) as journal:
+            return _look_into(journal, folder, owner)
+    except JournalError as exc:
+        return Shelved(folder=folder, state=RunState.UNREADABLE, owner=owner, problem=str(exc))
+    except (KeyError, ValueError, OSError) as exc:
+        words = f"{folder} cannot be read as a run ({type(exc).__name__}); it was left as it is."
+        return Shelved(folder=folder, state=RunState.UNREADABLE, owner=owner, problem=words)
+
+
+def settled_rows(run: Shelved) -> list[int]:
+    """Return the rows of a run that have an outcome. Raises JournalError."""
+    with closing(Journal.open_existing(run.folder / JOURNAL)) as journal:
+        return list(journal.settled())
+
+
+def doubtful_rows(journal: Journal, snapshot: Path, *, died: bool) -> Iterator[int]:
+    """Yield the rows without an outcome that may have been applied, in the file's order.
+
+    Of a run that died, that is every row within the journal's reach, and of one whose journal knows of no reach (it is
+    of an older version) every row; else those that were left in doubt when it stopped.
+    """
+    settled, doubted = RowNumbers(journal.settled()), RowNumbers(journal.doubted())
+    knows_its_reach = "snapshot_sha256" in journal.head()
+    for record in read_records(snapshot):
+        within = died and (record.row_number <= journal.reach or not knows_its_reach)
+        if record.row_number not in settled and (within or record.row_number in doubted):
+            yield record.row_number
+
+
+def _look_into(journal: Journal, folder: Path, owner: Owner | None) -> Shelved:
+    head = journal.head()
+    info, ending, counts = info_of(head), ending_of(head), dict(journal.totals().counts)
+    counts[Status.PENDING] = info.rows - sum(counts.values())
+    state = RunState.RUNNING if owner else ending.state if ending else RunState.CRASHED
+    doubtful = 0
+    if state in UNFINISHED:
+        doubtful = sum(1 for _ in doubtful_rows(journal, folder / SNAPSHOT, died=ending is None))
+    return Shelved(folder=folder, state=state, info=info, counts=counts, doubtful=doubtful, ending=ending, owner=owner)
+
+
+def _folders(reports: Path) -> Iterator[Path]:
+    if reports.is_dir():
+        yield from (entry for entry in reports.iterdir() if entry.is_dir() and not entry.is_symlink())
+
+
+def _started_at(run: Shelved) -> tuple[float, str]:
+    return (run.info.started_at if run.info else 0.0, run.folder.name)
