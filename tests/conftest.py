@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from bulkredeem.model import Correction, Outcome, Status
+from bulkredeem.delivery import Gate
+from bulkredeem.model import Correction, Outcome, Sign, Status
+from bulkredeem.outage import Watch
 
 
 @pytest.fixture
@@ -48,6 +50,14 @@ def outcome() -> Callable[..., Outcome]:
         return Outcome(row_number=row_number, **{"status": Status.SUCCESS, "finished_at": 1_764_000_000.0, **changes})
 
     return make
+
+
+@pytest.fixture
+def open_gate() -> Gate:
+    """Give a gate that lets all pass: the platform has just answered a neighbour, whom `remaining` counts."""
+    gate = Gate(Watch(), width=1000, outage_timeout=900.0, remaining=lambda: 2)
+    gate.note(1, Sign.ANSWERED)
+    return gate
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bulkredeem.application import Run, Start, check_file, run_file
+from bulkredeem.application import Run, Start, Terms, check_file, run_file
 from bulkredeem.application.recorder import COMMIT_ROWS, Recorder
 from bulkredeem.errors import (
     ConfigurationError,
@@ -78,6 +78,8 @@ class Watcher:
     act: Callable[[Start], None] = lambda _: None
     start: Start | None = None
     pauses: list[float] = field(default_factory=list)
+    outages: list[bool] = field(default_factory=list)
+    """True for each that began, False for each that ended."""
     seen: list[Outcome] = field(default_factory=list)
     delivered_after: int | None = None
     """How many rows were recorded when the reports began; None if they never did."""
@@ -95,6 +97,10 @@ class Watcher:
     def paused(self, seconds: float) -> None:
         """Remember for how long."""
         self.pauses.append(seconds)
+
+    def outage(self, begins: bool) -> None:  # noqa: FBT001  the protocol's
+        """Remember that it began, or ended."""
+        self.outages.append(begins)
 
     def delivered(self) -> None:
         """Remember that nothing is sent any more."""
@@ -156,6 +162,7 @@ def assert_reports_agree(run: Run, rows: int) -> None:
         "journal.sqlite",
         "not_done.csv",
         "results.csv",
+        "run.lock",
         "run.log",
         "summary.json",
     ]
@@ -186,7 +193,7 @@ async def test_the_counts_are_what_the_platform_applied(
     rows = generated(2000, seed=7)
     sandbox.fail_ratio, sandbox.seed, sandbox.latency = 0.05, 3, 0.002
     watcher = Watcher()
-    run = await run_file(write_csv(rows), configure(sandbox), stop=Stop(), observer=watcher)
+    run = await run_file(write_csv(rows), configure(sandbox), Terms(stop=Stop(), observer=watcher))
 
     assert run.exit_code is ExitCode.NOT_ALL_DONE
     assert_reports_agree(run, 2000)
@@ -243,7 +250,9 @@ async def test_the_rate_keeps_within_the_limit(
     """
     sandbox.limit = Rate.parse("40/s")
     sandbox.clock = lambda: time.monotonic() * 1.2
-    run = await run_file(write_csv(good_rows(80)), configure(sandbox, rate="40/s"), stop=Stop(), observer=Watcher())
+    run = await run_file(
+        write_csv(good_rows(80)), configure(sandbox, rate="40/s"), Terms(stop=Stop(), observer=Watcher())
+    )
     assert run.exit_code is ExitCode.DONE
     assert (sandbox.throttled, sandbox.requests) == (0, 80)
 
@@ -260,7 +269,7 @@ async def test_runs_of_one_key_share_its_pace(
 
     pace = Pace(Rate.parse("1/hour"), clock=lambda: now, sleep=pass_time)
     for _ in range(2):
-        await run_file(write_csv(good_rows(1)), configure(sandbox), stop=Stop(), observer=Watcher(), pace=pace)
+        await run_file(write_csv(good_rows(1)), configure(sandbox), Terms(stop=Stop(), observer=Watcher(), pace=pace))
     assert now >= 3600
 
 
@@ -269,7 +278,9 @@ async def test_without_a_rate_the_limit_is_hit_and_the_rows_succeed(
 ) -> None:
     """Throttled requests are counted as requests and cost no row its success: the run waits as it is told."""
     sandbox.limit = Rate.parse("40/s")
-    run = await run_file(write_csv(good_rows(60)), configure(sandbox, max_attempts=1), stop=Stop(), observer=Watcher())
+    run = await run_file(
+        write_csv(good_rows(60)), configure(sandbox, max_attempts=1), Terms(stop=Stop(), observer=Watcher())
+    )
     assert run.exit_code is ExitCode.DONE
     assert sandbox.throttled > 0
     assert summary_of(run.folder)["requests"] == sandbox.requests == 60 + sandbox.throttled
@@ -291,7 +302,7 @@ async def test_refused_access_is_tried_once(
     """With wrong credentials one request goes out, and not one per worker; all rows are pending, and the exit is 4."""
     for name, value in changes.items():
         setattr(sandbox, name, value)
-    run = await run_file(write_csv(good_rows(50)), configure(sandbox), stop=Stop(), observer=Watcher())
+    run = await run_file(write_csv(good_rows(50)), configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert run.exit_code is ExitCode.ACCESS_REFUSED
     assert sandbox.requests == 1
     assert_reports_agree(run, 50)
@@ -310,7 +321,7 @@ async def test_access_refused_in_the_middle_keeps_what_was_done(
         sandbox.permitted = False
 
     watcher = Watcher(at=20, act=take_away)
-    run = await run_file(write_csv(good_rows(100)), configure(sandbox), stop=Stop(), observer=watcher)
+    run = await run_file(write_csv(good_rows(100)), configure(sandbox), Terms(stop=Stop(), observer=watcher))
     assert run.exit_code is ExitCode.ACCESS_REFUSED
     assert_reports_agree(run, 100)
     assert run.summary.counts[Status.SUCCESS] == len(sandbox.applied) >= 20
@@ -324,7 +335,9 @@ async def test_a_stop_in_the_middle_drains(
     stop = Stop()
     sandbox.latency = 0.01
     watcher = Watcher(at=10, act=lambda _: stop.request(SignalledError("SIGTERM")))
-    run = await run_file(write_csv(good_rows(200)), configure(sandbox, max_workers=8), stop=stop, observer=watcher)
+    run = await run_file(
+        write_csv(good_rows(200)), configure(sandbox, max_workers=8), Terms(stop=stop, observer=watcher)
+    )
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert_reports_agree(run, 200)
     assert 10 <= run.summary.counts[Status.SUCCESS] == len(sandbox.applied) <= 18
@@ -339,7 +352,9 @@ async def test_a_stop_wakes_a_run_that_waits_for_the_platform(
     stop = Stop()
     sandbox.faults = script({"AB0000": [Fault(status=429, headers={"Retry-After": "3600"}, body=b"{}")] * 9})
     watcher = Watcher()
-    running = asyncio.create_task(run_file(write_csv(good_rows(3)), configure(sandbox), stop=stop, observer=watcher))
+    running = asyncio.create_task(
+        run_file(write_csv(good_rows(3)), configure(sandbox), Terms(stop=stop, observer=watcher))
+    )
     async with asyncio.timeout(10):
         await until(lambda: watcher.start and watcher.start.live.paused_for() > 3000)
         assert watcher.start is not None
@@ -359,7 +374,7 @@ async def test_a_stop_after_the_last_row_stopped_nothing(
     """Who presses Ctrl-C while the last row is being recorded gets the run's own exit code."""
     stop = Stop()
     watcher = Watcher(at=5, act=lambda _: stop.request(SignalledError("Ctrl-C")))
-    run = await run_file(write_csv(good_rows(5)), configure(sandbox), stop=stop, observer=watcher)
+    run = await run_file(write_csv(good_rows(5)), configure(sandbox), Terms(stop=stop, observer=watcher))
     assert run.exit_code is ExitCode.DONE
     assert_reports_agree(run, 5)
     assert (summary_of(run.folder)["state"], summary_of(run.folder)["stop_reason"]) == ("finished", None)
@@ -372,7 +387,7 @@ async def test_a_stop_before_the_first_row_leaves_nothing(
     stop = Stop()
     stop.request(SignalledError("Ctrl-C"))
     with pytest.raises(Stopping):
-        await run_file(write_csv(good_rows(5)), configure(sandbox), stop=stop, observer=Watcher())
+        await run_file(write_csv(good_rows(5)), configure(sandbox), Terms(stop=stop, observer=Watcher()))
     assert sandbox.requests == 0
     assert folders() == []
 
@@ -389,7 +404,9 @@ async def test_a_cancelled_run_writes_its_summary(
     sandbox.faults = lambda update: Fault(chunk_delay=9.0, apply=True) if update.number > 10 else None
     reached = asyncio.Event()
     watcher = Watcher(at=10, act=lambda _: reached.set())
-    running = asyncio.create_task(run_file(write_csv(good_rows(50)), configure(sandbox), stop=stop, observer=watcher))
+    running = asyncio.create_task(
+        run_file(write_csv(good_rows(50)), configure(sandbox), Terms(stop=stop, observer=watcher))
+    )
     await reached.wait()
     if requested:
         stop.request(SignalledError("Ctrl-C"))
@@ -418,7 +435,7 @@ async def test_a_run_cancelled_while_it_reports_leaves_no_half_report(
             asyncio.get_running_loop().call_soon(running.cancel)
 
     rows = write_csv(good_rows(300))
-    running = asyncio.create_task(run_file(rows, configure(sandbox), stop=Stop(), observer=Impatient()))
+    running = asyncio.create_task(run_file(rows, configure(sandbox), Terms(stop=Stop(), observer=Impatient())))
     with pytest.raises(asyncio.CancelledError):
         await running
     await asyncio.get_running_loop().shutdown_default_executor()
@@ -452,7 +469,9 @@ async def test_an_error_of_ours_is_70(
         customer = "919900000001"
         raise RuntimeError(customer)
 
-    run = await run_file(write_csv(good_rows(20)), configure(sandbox), stop=Stop(), observer=Clumsy(at=at, act=breaks))
+    run = await run_file(
+        write_csv(good_rows(20)), configure(sandbox), Terms(stop=Stop(), observer=Clumsy(at=at, act=breaks))
+    )
     assert run.exit_code is ExitCode.INTERNAL_ERROR
     assert_reports_agree(run, 20)
     assert run.summary.counts[Status.SUCCESS] == len(sandbox.applied)
@@ -474,7 +493,9 @@ async def test_a_snapshot_that_breaks_off_is_told(
         with (start.folder / "input.csv").open("ab") as file:
             file.write(b'no number,,,,"R","B","1"\r\n')
 
-    run = await run_file(write_csv(good_rows(20)), configure(sandbox), stop=Stop(), observer=Watcher(at=0, act=damage))
+    run = await run_file(
+        write_csv(good_rows(20)), configure(sandbox), Terms(stop=Stop(), observer=Watcher(at=0, act=damage))
+    )
     assert run.exit_code is ExitCode.INTERNAL_ERROR
     summary = summary_of(run.folder)
     assert (summary["state"], summary["exit_code"]) == ("stopped", 70)
@@ -497,7 +518,9 @@ async def test_a_journal_that_fails_in_the_middle_stops_the_run(
     """When outcomes cannot be made durable the run drains and says so; what was not recorded is pending, exit 3."""
     sandbox.latency = 0.005
     watcher = Watcher(at=40, act=refuse_inserts)
-    run = await run_file(write_csv(good_rows(2000)), configure(sandbox, max_workers=4), stop=Stop(), observer=watcher)
+    run = await run_file(
+        write_csv(good_rows(2000)), configure(sandbox, max_workers=4), Terms(stop=Stop(), observer=watcher)
+    )
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert_reports_agree(run, 2000)
     assert sandbox.requests < 1000, "it went on sending"
@@ -518,7 +541,9 @@ async def test_when_neither_journal_nor_reports_can_be_written_only_what_is_dura
 
     sandbox.latency = 0.005
     watcher = Watcher(at=40, act=refuse_everything)
-    run = await run_file(write_csv(good_rows(500)), configure(sandbox, max_workers=4), stop=Stop(), observer=watcher)
+    run = await run_file(
+        write_csv(good_rows(500)), configure(sandbox, max_workers=4), Terms(stop=Stop(), observer=watcher)
+    )
     assert run.exit_code is ExitCode.STOPPED_EARLY
     journal = Journal.open_existing(run.folder / "journal.sqlite")
     recorded = len(list(journal.outcomes()))
@@ -535,11 +560,14 @@ async def test_a_journal_that_cannot_take_the_ending_is_told_by_the_summary(
 
     def refuse_notes(start: Start) -> None:
         connection = sqlite3.connect(start.folder / "journal.sqlite", timeout=30)
-        connection.execute("CREATE TRIGGER full BEFORE INSERT ON head BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON head WHEN NEW.key = 'state'"
+            " BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
         connection.close()
 
     watcher = Watcher(at=0, act=refuse_notes)
-    run = await run_file(write_csv(good_rows(3)), configure(sandbox), stop=Stop(), observer=watcher)
+    run = await run_file(write_csv(good_rows(3)), configure(sandbox), Terms(stop=Stop(), observer=watcher))
     assert run.exit_code is ExitCode.STOPPED_EARLY
     summary = summary_of(run.folder)
     assert (summary["state"], summary["exit_code"], summary["counts"]["success"]) == ("stopped", 3, 3)
@@ -555,7 +583,9 @@ async def test_a_report_that_cannot_be_written_is_told(
     def block(start: Start) -> None:
         (start.folder / ".not_done.csv.part").mkdir()
 
-    run = await run_file(write_csv(good_rows(3)), configure(sandbox), stop=Stop(), observer=Watcher(at=0, act=block))
+    run = await run_file(
+        write_csv(good_rows(3)), configure(sandbox), Terms(stop=Stop(), observer=Watcher(at=0, act=block))
+    )
     assert run.exit_code is ExitCode.STOPPED_EARLY
     summary = summary_of(run.folder)
     assert summary["counts"]["success"] == 3
@@ -567,7 +597,7 @@ async def test_a_run_folder_that_vanishes_is_told(
 ) -> None:
     """Who deletes the folder under a run gets exit 3 and a sentence, not a traceback."""
     watcher = Watcher(at=10, act=lambda start: shutil.rmtree(start.folder))
-    run = await run_file(write_csv(good_rows(50)), configure(sandbox), stop=Stop(), observer=watcher)
+    run = await run_file(write_csv(good_rows(50)), configure(sandbox), Terms(stop=Stop(), observer=watcher))
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert run.summary.ending is not None
     assert run.summary.ending.stop_reason
@@ -591,7 +621,7 @@ async def test_a_file_that_cannot_be_used_leaves_nothing(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputFileError, match=said):
-        await run_file(path, configure(sandbox), stop=Stop(), observer=Watcher())
+        await run_file(path, configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert sandbox.requests == 0
     assert folders() == []
 
@@ -602,7 +632,7 @@ async def test_a_reports_folder_that_cannot_be_is_said(
     """A file in the place of the reports folder ends the run before anything is sent."""
     (tmp_path / "reports").touch()
     with pytest.raises(ReportsFolderError, match="Not a directory"):
-        await run_file(write_csv(good_rows(1)), configure(sandbox), stop=Stop(), observer=Watcher())
+        await run_file(write_csv(good_rows(1)), configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert sandbox.requests == 0
 
 
@@ -613,7 +643,7 @@ async def test_a_password_that_is_no_text_is_said_without_it(
     configure(sandbox)
     monkeypatch.setenv("BULKREDEEM_PASSWORD", "hush\udce9")
     with pytest.raises(ConfigurationError, match="The user name or the password is not UTF-8 text") as caught:
-        await run_file(write_csv(good_rows(1)), load_settings({}), stop=Stop(), observer=Watcher())
+        await run_file(write_csv(good_rows(1)), load_settings({}), Terms(stop=Stop(), observer=Watcher()))
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
@@ -627,7 +657,7 @@ async def test_a_file_name_may_be_any_bytes(
         write_csv(good_rows(1)).rename(odd)
     except OSError:
         pytest.skip("this file system takes no such name")
-    run = await run_file(odd, configure(sandbox), stop=Stop(), observer=Watcher())
+    run = await run_file(odd, configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert run.exit_code is ExitCode.DONE
     assert summary_of(run.folder)["input"]["path"] == "odd-\ufffd.csv"
 
@@ -653,7 +683,7 @@ async def test_the_smallest_files_end(
 ) -> None:
     """A file with hardly anything in it comes to its end like any other, with all its reports."""
     async with asyncio.timeout(10):
-        run = await run_file(write_csv([HEADER, *rows]), configure(sandbox), stop=Stop(), observer=Watcher())
+        run = await run_file(write_csv([HEADER, *rows]), configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert run.exit_code == exit_code
     assert_reports_agree(run, sum(counted.values()))
     assert {str(status): count for status, count in run.summary.counts.items() if count} == counted
@@ -664,7 +694,7 @@ async def test_a_file_full_of_one_customer_goes_through(
 ) -> None:
     """More rows of one customer than may wait, with invalid ones between, are sent one after another, in order."""
     rows = [[f"R{number}", "" if number % 10 == 5 else f"B-{number}", "919900000001"] for number in range(1200)]
-    run = await run_file(write_csv([HEADER, *rows]), configure(sandbox), stop=Stop(), observer=Watcher())
+    run = await run_file(write_csv([HEADER, *rows]), configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert_reports_agree(run, 1200)
     assert sandbox.overlaps == 0
     assert [each.identifier for each in sandbox.applied] == [row[0] for row in rows if row[1]]
@@ -676,12 +706,12 @@ async def test_what_is_not_done_can_be_fed_back(
     """`not_done.csv`, mended, is a file like any other: our columns are ignored, the user's own are as they were."""
     header = [*HEADER, "status", "note"]
     rows = [["AB12CD", "B-1", "+919900000001", "open", "=1"], ["NOPE", "B-2", "+919900000002", "open", "'=2"]]
-    first = await run_file(write_csv([header, *rows]), configure(sandbox), stop=Stop(), observer=Watcher())
+    first = await run_file(write_csv([header, *rows]), configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert [line["status"] for line in results_of(first)] == ["success", "refused"]
 
     not_done = first.folder / "not_done.csv"
     not_done.write_bytes(not_done.read_bytes().replace(b"NOPE", b"EF34GH"))
-    second = await run_file(not_done, configure(sandbox), stop=Stop(), observer=Watcher())
+    second = await run_file(not_done, configure(sandbox), Terms(stop=Stop(), observer=Watcher()))
     assert second.exit_code is ExitCode.DONE
     (line,) = results_of(second)
     assert (line["status"], line["input.status"], line["note"]) == ("success", "open", "''=2")
@@ -696,7 +726,7 @@ async def test_no_secret_and_no_identifier_travels(
     quoting = Fault.error(status=400, code=750, message="no redemption AB0001 of 919900000001")
     sandbox.faults = script({"AB0001": [quoting]})
     run = await run_file(
-        write_csv(good_rows(3)), configure(sandbox, log_level="debug"), stop=Stop(), observer=Watcher()
+        write_csv(good_rows(3)), configure(sandbox, log_level="debug"), Terms(stop=Stop(), observer=Watcher())
     )
     assert results_of(run)[1]["error_message"] == "no redemption AB0001 of 919900000001"
     for path in run.folder.iterdir():
@@ -746,7 +776,7 @@ async def test_a_check_and_a_run_agree(
     path = write_csv(generated(300, seed=11))
     settings = configure(sandbox)
     report = check_file(path, settings)
-    run = await run_file(path, settings, stop=Stop(), observer=Watcher())
+    run = await run_file(path, settings, Terms(stop=Stop(), observer=Watcher()))
     assert report.rows - report.sendable == run.summary.counts[Status.INVALID] > 0
     assert sandbox.requests == report.sendable
 

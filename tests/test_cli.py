@@ -844,8 +844,12 @@ def start_of(rows: int, paused_for: float = 0.0) -> Start:
         info=RunInfo(run_id="r", path="fixes.csv", sha256="", rows=rows, started_at=0.0),
         columns=ColumnMap(headers=("billNumber",), used={"billNumber": 0}),
         folder=Path("reports/r"),
+        recorded=0,
         seconds=None,
-        live=Live(requests=lambda: 0, paused_for=lambda: paused_for),
+        fit=None,
+        deadline=None,
+        remarks=(),
+        live=Live(requests=lambda: 0, paused_for=lambda: paused_for, is_outage=lambda: False),
     )
 
 

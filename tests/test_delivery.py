@@ -18,9 +18,12 @@ from bulkredeem.delivery import (
     THROTTLE_LEAST,
     THROTTLE_MOST,
     Delivery,
+    Gate,
+    Hooks,
 )
 from bulkredeem.errors import AccessRefusedError, Stopping
-from bulkredeem.model import Answer, Correction, Outcome, Rate, Reply, Status, Trouble
+from bulkredeem.model import Answer, Correction, Outcome, Rate, Reply, Sign, Status, Trouble
+from bulkredeem.outage import Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, Pace
 from bulkredeem.verdict import Verdict
 
@@ -83,19 +86,45 @@ class Stage:
     rest: Callable[[float], Awaitable[None]] | None = None
     """What backing off is instead of moving the clock."""
     proceed: Callable[[], None] = lambda: None
+    is_answered: bool = True
+    """Whether the platform has just answered a neighbour, so that it is the row which is sick."""
+    remaining: int = 2
+    """Rows without an outcome."""
+    outage_timeout: float = 900.0
+    outages: list[bool] = field(default_factory=list)
+    """What the gate told of outages."""
+    left: list[int] = field(default_factory=list)
+    """Rows left without an outcome that may have been applied."""
+    gate: Gate = field(init=False)
 
     def __post_init__(self) -> None:
         """Put the delivery on its pace."""
         self.pace = Pace(Rate.parse(self.rate), clock=lambda: self.now, sleep=self._nap)
+        self.gate = Gate(
+            Watch(clock=lambda: self.now),
+            width=32,
+            outage_timeout=self.outage_timeout,
+            remaining=lambda: self.remaining,
+            sleep=self._pass,
+            on_outage=self.outages.append,
+        )
+        if self.is_answered:
+            self.gate.note(1, Sign.ANSWERED)
         self.delivery = Delivery(
             self._attempt,
             self.pace,
+            self.gate,
             max_attempts=self.max_attempts,
             sleep=self._rest,
             proceed=self.proceed,
             wall_clock=lambda: NOW,
-            on_attempt=lambda correction, number, verdict: self.heard.append((correction.row_number, number, verdict)),
-            on_pause=self.pauses.append,
+            hooks=Hooks(
+                attempted=lambda correction, number, verdict: self.heard.append(
+                    (correction.row_number, number, verdict)
+                ),
+                paused=self.pauses.append,
+                left_in_doubt=self.left.append,
+            ),
         )
 
     async def deliver(self, correction: Correction = ASHA) -> Outcome:
@@ -382,7 +411,7 @@ async def _cancelled_at_the_end(stage: Stage) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    delivery = Delivery(attempt, stage.pace, max_attempts=3, sleep=stage._rest)
+    delivery = Delivery(attempt, stage.pace, stage.gate, max_attempts=3, sleep=stage._rest)
     row = asyncio.create_task(delivery.deliver(ASHA))
     await reached.wait()
     row.cancel()

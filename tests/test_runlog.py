@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkredeem.delivery import Delivery
+from bulkredeem.delivery import Delivery, Gate, Hooks
 from bulkredeem.errors import ReportError
 from bulkredeem.model import Answer, Correction, Outcome, Rate, Reply, Status
 from bulkredeem.pace import Pace
@@ -32,13 +32,13 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "run.log").read_bytes().splitlines()]
 
 
-async def delivered(correction: Correction, answer: Answer, log: RunLog) -> Outcome:
+async def delivered(correction: Correction, answer: Answer, log: RunLog, gate: Gate) -> Outcome:
     """Deliver a correction to a platform that gives this answer, with the log listening."""
 
     async def attempt(_: Correction) -> Answer:
         return answer
 
-    delivery = Delivery(attempt, Pace(Rate.parse("none")), max_attempts=1, on_attempt=log.attempt)
+    delivery = Delivery(attempt, Pace(Rate.parse("none")), gate, max_attempts=1, hooks=Hooks(attempted=log.attempt))
     outcome = await delivery.deliver(correction)
     log.outcome(outcome)
     return outcome
@@ -49,6 +49,7 @@ async def delivered(correction: Correction, answer: Answer, log: RunLog) -> Outc
 async def test_no_identifier_stands_in_the_log(
     tmp_path: Path,
     correction: Callable[..., Correction],
+    open_gate: Gate,
     identifier_type: str,
     value: str,
     case: Callable[[str], str],
@@ -64,7 +65,7 @@ async def test_no_identifier_stands_in_the_log(
     message = case(f"Redemption update failed : no points of '{value}' ({value}) in 8878ru; see {value}, 8878ru.")
     error = {"code": 750, "message": message, "status": False}
     with RunLog(tmp_path, run_id="r", level="debug") as log:
-        outcome = await delivered(wanted, Reply(http_status=400, body={"errors": [error]}), log)
+        outcome = await delivered(wanted, Reply(http_status=400, body={"errors": [error]}), log, open_gate)
 
     assert value.casefold() in outcome.error_message.casefold(), "the results must say it as the platform did"
     logged = json.dumps(lines(tmp_path), ensure_ascii=False).casefold()
@@ -73,12 +74,12 @@ async def test_no_identifier_stands_in_the_log(
         assert secret.casefold() not in logged
 
 
-async def test_a_line_for_each_outcome(tmp_path: Path, correction: Callable[..., Correction]) -> None:
+async def test_a_line_for_each_outcome(tmp_path: Path, correction: Callable[..., Correction], open_gate: Gate) -> None:
     """An outcome is one line of JSON with all that an engineer asks for first, and with the hour in UTC."""
     error = {"code": 750, "message": "no"}
     reply = Reply(http_status=400, body={"errors": [error]}, request_id="req-1")
     with RunLog(tmp_path, run_id="r", level="info") as log:
-        await delivered(correction(7), reply, log)
+        await delivered(correction(7), reply, log, open_gate)
     (line,) = lines(tmp_path)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
@@ -105,17 +106,19 @@ async def test_a_line_for_each_outcome(tmp_path: Path, correction: Callable[...,
     ],
 )
 async def test_a_level_says_how_much(
-    tmp_path: Path, correction: Callable[..., Correction], level: str, events: list[str]
+    tmp_path: Path, correction: Callable[..., Correction], open_gate: Gate, level: str, events: list[str]
 ) -> None:
     """Attempts are for `debug`, rows and events for `info`; errors of ours are always there."""
     with RunLog(tmp_path, run_id="r", level=level) as log:
         log.event("started", rows=1)
-        await delivered(correction(), Reply(http_status=200, body={}), log)
+        await delivered(correction(), Reply(http_status=200, body={}), log, open_gate)
         log.failure("internal_error", RuntimeError("hush"))
     assert [line["event"] for line in lines(tmp_path)] == events
 
 
-async def test_an_attempt_is_logged_by_its_code(tmp_path: Path, correction: Callable[..., Correction]) -> None:
+async def test_an_attempt_is_logged_by_its_code(
+    tmp_path: Path, correction: Callable[..., Correction], open_gate: Gate
+) -> None:
     """With `debug`, each try says its number and how it was judged, and never quotes the platform."""
     reply = Reply(
         http_status=429, body={"errors": [{"code": 429, "message": "919777000001 is too fast"}]}, retry_after=0.0
@@ -126,7 +129,14 @@ async def test_an_attempt_is_logged_by_its_code(tmp_path: Path, correction: Call
             return replies.pop()
 
         replies = [Reply(http_status=200, body={}), reply]
-        delivery = Delivery(attempt, Pace(Rate.parse("none")), max_attempts=1, sleep=_no_time, on_attempt=log.attempt)
+        delivery = Delivery(
+            attempt,
+            Pace(Rate.parse("none")),
+            open_gate,
+            max_attempts=1,
+            sleep=_no_time,
+            hooks=Hooks(attempted=log.attempt),
+        )
         await delivery.deliver(correction())
     told = [(each["attempt"], each["verdict"], each["error_code"], each["throttled"]) for each in lines(tmp_path)]
     assert told == [(1, "failed", "429", True), (2, "success", "", False)]
