@@ -38,8 +38,10 @@ class RunState(StrEnum):
     """It died without a word: the journal says `running`, and no process holds the run."""
     ABANDONED = "abandoned"
     """Somebody closed it for good; nothing goes on with it."""
+    NOT_BEGUN = "not_begun"
+    """It has no journal: it died while it read its file, and nothing was sent. No summary has this state."""
     UNREADABLE = "unreadable"
-    """Its journal is missing, foreign or damaged: a state that `runs` shows and no summary has."""
+    """Its journal is foreign, damaged or of a later version. No summary has this state."""
 
 
 UNFINISHED: Final = frozenset({RunState.STOPPED, RunState.CRASHED})

@@ -1,9 +1,10 @@
-"""The real command line in a process that dies by SIGKILL when it crosses a boundary for the n-th time.
+"""The real command line in a process that dies by SIGKILL at a moment that was chosen before.
 
-`python -m bulkredeem.victim N FILE ARGUMENTS...` runs `bulkredeem ARGUMENTS...`. A boundary is the entry or
-the exit of one of the functions below, in whichever thread: just before and just after something becomes durable, is
-sent or is answered. With N = 0 nothing dies, and FILE then holds how many boundaries were crossed. The code under test
-knows nothing of it: Python's profiling hook tells of every call.
+`python -m bulkredeem.victim boundary|call N FILE ARGUMENTS...` runs `bulkredeem ARGUMENTS...`. A boundary is the entry
+or the exit of one of the functions below, in whichever thread: just before and just after something becomes durable, is
+sent or is answered. A call is any call or return at all behind the first boundary. The process dies at the N-th; with
+N = 0 it does not, and FILE then holds how many boundaries and calls there were. The code under test knows nothing of
+it: Python's profiling hook tells of every call.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from bulkredeem.cli import main
+# What commands import when they run is imported here already: the hook would hear of each call of that, and be slow.
+from bulkredeem.cli import main, running, selftesting  # noqa: F401
 from bulkredeem.client import Client
 from bulkredeem.journal import Journal, RunLock
 from bulkredeem.report import point_latest_to, write_results, write_summary
@@ -34,45 +36,50 @@ _FUNCTIONS: Final[tuple[Callable[..., Any], ...]] = (
     write_summary,
     point_latest_to,
 )
-_BUILT_IN: Final[frozenset[Callable[..., Any]]] = frozenset({os.fsync, os.replace})
+_BUILT_IN: Final[frozenset[Callable[..., Any]]] = frozenset({os.fsync, os.replace, os.rename})
 _ENTRIES_AND_EXITS: Final = frozenset({"call", "return"})
 _OF_BUILT_IN: Final = frozenset({"c_call", "c_return"})
 
 
 class Reaper:
-    """Counts boundaries, and ends the process at one of them."""
+    """Counts, and ends the process when its moment has come."""
 
-    def __init__(self, at: int) -> None:
-        """Take the number of the boundary; 0 for none."""
-        self.crossed = 0
-        self._at = at
+    def __init__(self, *, unit: str, at: int) -> None:
+        """Take the moment: the `at`-th `boundary` or `call`; 0 for none."""
+        self.boundaries = 0
+        self.calls = 0
+        self._dies_at_boundary = at if unit == "boundary" else 0
+        self._dies_at_call = at if unit == "call" else 0
         self._codes = {getattr(function, "__func__", function).__code__ for function in _FUNCTIONS}
 
     def __call__(self, frame: FrameType, event: str, subject: object) -> None:
         """Hear of a call or a return, as `sys.setprofile` wants it."""
+        is_boundary = self._is_boundary(frame, event, subject)
+        self.boundaries += is_boundary
+        # Before the first there is nothing but the import of libraries, which is most of all calls.
+        self.calls += self.boundaries > 0
+        if (is_boundary and self.boundaries == self._dies_at_boundary) or self.calls == self._dies_at_call > 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _is_boundary(self, frame: FrameType, event: str, subject: object) -> bool:
         if event in _ENTRIES_AND_EXITS:
-            is_boundary = frame.f_code in self._codes
-        else:
-            is_boundary = event in _OF_BUILT_IN and subject in _BUILT_IN
-        if is_boundary:
-            self.crossed += 1
-            if self.crossed == self._at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            return frame.f_code in self._codes
+        return event in _OF_BUILT_IN and subject in _BUILT_IN
 
 
-def run(at: int, count: Path) -> None:
-    """Run the command line until its end, or until the boundary."""
-    reaper = Reaper(at)
+def run(unit: str, at: int, counts: Path) -> None:
+    """Run the command line until its end, or until the moment."""
+    reaper = Reaper(unit=unit, at=at)
     threading.setprofile(reaper)
     sys.setprofile(reaper)
     try:
         main()
     finally:
         sys.setprofile(None)
-        count.write_text(str(reaper.crossed))
+        counts.write_text(f"{reaper.boundaries} {reaper.calls}")
 
 
 if __name__ == "__main__":
-    number, path = int(sys.argv[1]), Path(sys.argv[2])
-    del sys.argv[1:3]
-    run(number, path)
+    arguments = sys.argv[1:4]
+    del sys.argv[1:4]
+    run(arguments[0], int(arguments[1]), Path(arguments[2]))

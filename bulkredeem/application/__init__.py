@@ -4,7 +4,7 @@ from bulkredeem.application.checking import CheckReport, check_file
 from bulkredeem.application.resuming import abandon_run, report_run, resume_run
 from bulkredeem.application.retrying import Choice, retry_run
 from bulkredeem.application.running import Run, run_file
-from bulkredeem.application.shelf import Shelved, find_run, runs_in, settled_rows, unfinished_in
+from bulkredeem.application.shelf import Shelved, find_run, newest_in, runs_in, settled_rows, unfinished_in
 from bulkredeem.application.terms import Live, Observer, Start, Terms
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "abandon_run",
     "check_file",
     "find_run",
+    "newest_in",
     "report_run",
     "resume_run",
     "retry_run",

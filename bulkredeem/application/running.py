@@ -60,11 +60,18 @@ async def run_file(path: Path, settings: Settings, terms: Terms) -> Run:
 
     Before anything was sent it raises ConfigurationError, InputFileError or ReportsFolderError, JournalError or
     ReportError for a disk that takes no more, and `Stopping` when a stop was asked for by then; no folder is left
-    behind. Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the summary was written.
+    behind. When it is the deadline that has come, the file is taken in all the same, so that `resume` can send it.
+    Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the summary was written.
     """
     client = client_for(settings)
-    prepared = await asyncio.to_thread(prepare_file, path, settings, terms.stop.check, terms.wall_clock())
+    prepared = await asyncio.to_thread(prepare_file, path, settings, partial(_take_in, terms), terms.wall_clock())
     return await carry_out(prepared, client, terms)
+
+
+def _take_in(terms: Terms) -> None:
+    """Raise `Stopping` when a file is not even to be taken in."""
+    if not isinstance(terms.stop.cause, DeadlineError):
+        terms.stop.check()
 
 
 async def carry_out(prepared: Prepared, client: Client, terms: Terms) -> Run:

@@ -18,6 +18,7 @@ from bulkredeem.model import Status
 from bulkredeem.snapshot import read_records
 from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState
 
+_NOT_BEGUN: Final = "{folder} died while it read its file, and sent nothing: run the file again, and delete the folder."
 _RUN_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
@@ -57,6 +58,14 @@ def unfinished_in(reports: Path) -> list[Shelved]:
     return [run for run in runs_in(reports) if run.is_unfinished]
 
 
+def newest_in(reports: Path) -> Path:
+    """Return the folder of the run that began last. Raises RunNotFoundError when there is none."""
+    folders = [run.folder for run in runs_in(reports) if run.info]
+    if not folders:
+        raise RunNotFoundError(f"There is no run in {reports}.")
+    return folders[-1]
+
+
 def find_run(reports: Path, name: str) -> Path:
     """Return the folder of the run that a person means: its path, its name, or the beginning of its name.
 
@@ -78,8 +87,7 @@ def look_at(folder: Path) -> Shelved:
     if not (folder / JOURNAL).exists():
         if owner:
             return Shelved(folder=folder, state=RunState.RUNNING, owner=owner, problem="It reads its file.")
-        words = f"{folder} has no journal: it died before its first request. Run its file again, and delete the folder."
-        return Shelved(folder=folder, state=RunState.UNREADABLE, problem=words)
+        return Shelved(folder=folder, state=RunState.NOT_BEGUN, problem=_NOT_BEGUN.format(folder=folder))
     try:
         with closing(Journal.open_existing(folder / JOURNAL, network=bool(network_type_of(folder)))) as journal:
             return _look_into(journal, folder, owner)

@@ -94,7 +94,7 @@ def run(
 ) -> None:
     """Send every row that can be sent, and write down what became of each.
 
-    One run per file, in the order given. The exit code is the highest; 3, 4 or 6 stops the rest.
+    One run per file, in the order given. The exit code is the highest; 3 or 4 stops the rest.
     """
     from bulkredeem.cli.running import run_files
 
@@ -137,7 +137,6 @@ def retry(
     *,
     status: options.Statuses = None,
     code: options.Codes = None,
-    base_url: options.BaseUrl = None,
     reports: options.Reports = None,
     rate: options.RateOption = None,
     max_workers: options.MaxWorkers = None,

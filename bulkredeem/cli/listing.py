@@ -25,6 +25,7 @@ _COLOURS = {
     RunState.STOPPED: "yellow",
     RunState.CRASHED: "red",
     RunState.ABANDONED: "dim",
+    RunState.NOT_BEGUN: "yellow",
     RunState.UNREADABLE: "red",
 }
 

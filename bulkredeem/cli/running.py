@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from bulkredeem.application import (
     Shelved,
     Terms,
     find_run,
+    newest_in,
     resume_run,
     retry_run,
     run_file,
@@ -42,17 +44,24 @@ from bulkredeem.model import Rate
 from bulkredeem.moments import deadline_moment
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
-from bulkredeem.report import LATEST
 from bulkredeem.settings import Settings
-from bulkredeem.summary import RunState, Typed
+from bulkredeem.summary import RunState, Typed, counted
 
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """What drains a run, if whoever started it (nohup, say) does not have it ignored; and how a person calls it."""
 _GOES_ON_AFTER: Final = frozenset({ExitCode.DONE, ExitCode.NOT_ALL_DONE, ExitCode.COULD_NOT_START, ExitCode.BUSY})
 
 
-_Step = tuple[str, Callable[[Terms], Awaitable[Run | None]]]
-"""What a person calls a run, and what carries it out; None when there was nothing to do."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One run of a command."""
+
+    name: str
+    """What a person calls it."""
+    carry_out: Callable[[Terms], Awaitable[Run | None]]
+    """Returns None when there was nothing to do."""
+    is_of_file: bool = False
+    """Whether it takes in a file, which must be done even when it is too late to send any of it tonight."""
 
 
 async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
@@ -63,13 +72,14 @@ async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[st
     """
     settings.require_for_sending()
     command = _Command(settings, typed)
-    steps: list[_Step] = [(str(path), partial(run_file, path, settings)) for path in files]
+    steps = [_Step(name=str(path), carry_out=partial(run_file, path, settings), is_of_file=True) for path in files]
     backlog: list[_Step] = []
     if settings.resume_unfinished:
         # All runs of a command share the pace of the key, so that its rate counts for what is gone on with, too.
         asked = {**flags, "rate": settings.rate}
         backlog = [
-            (str(run.folder), partial(resume_run, run.folder, settings, asked)) for run in command.unfinished_runs()
+            _Step(name=str(run.folder), carry_out=partial(resume_run, run.folder, settings, asked))
+            for run in command.unfinished_runs()
         ]
     return await command.carry_out_all(backlog + steps if settings.backlog == "first" else steps + backlog)
 
@@ -89,7 +99,11 @@ async def go_on(
         folder = unfinished[0].folder
     else:
         folder = find_run(settings.reports, name)
-    return await command.carry_out_all([(str(folder), partial(resume_run, folder, settings, flags))])
+    step = _Step(name=str(folder), carry_out=partial(resume_run, folder, settings, flags))
+    code = await command.carry_out_all([step])
+    if name is None and code in _GOES_ON_AFTER:
+        command.tell_of_more()
+    return code
 
 
 async def try_again(
@@ -97,12 +111,12 @@ async def try_again(
 ) -> ExitCode:
     """Run the rows again that the run of this name, or the newest one, left."""
     command = _Command(settings, typed, shares_pace=False)
-    folder = find_run(settings.reports, name or LATEST)
+    folder = find_run(settings.reports, name) if name else newest_in(settings.reports)
 
     async def retry(terms: Terms) -> Run | None:
         return await retry_run(folder, settings, flags, choice, terms)
 
-    return await command.carry_out_all([(str(folder), retry)])
+    return await command.carry_out_all([_Step(name=str(folder), carry_out=retry)])
 
 
 class _Command:
@@ -118,9 +132,11 @@ class _Command:
         self._worst = ExitCode.DONE
 
     def unfinished_runs(self) -> list[Shelved]:
-        """Return the runs that stopped early or died; complain about those that nobody can read."""
+        """Return the runs that stopped early or died; tell of those that nobody can go on with."""
         runs = runs_in(self._settings.reports)
         for run in runs:
+            if run.state is RunState.NOT_BEGUN:
+                say(self.console, run.problem)
             if run.state is RunState.UNREADABLE:
                 complain(run.problem)
                 self._worst = max(self._worst, ExitCode.COULD_NOT_START)
@@ -128,30 +144,37 @@ class _Command:
 
     async def carry_out_all(self, steps: Sequence[_Step]) -> ExitCode:
         """Carry out one run after another, and return the highest exit code."""
+        code, left = ExitCode.DONE, []
         with _signals(self._stop, self.console):
-            for position, (name, step) in enumerate(steps):
-                code = await self._carry_out(name, step)
-                self._worst = max(self._worst, code)
-                if code not in _GOES_ON_AFTER:
-                    left = [name for name, _ in steps[position + 1 :]]
-                    if left:
-                        say(self.console, f"Not begun: {', '.join(left)}.")
-                    break
+            for step in steps:
+                if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.is_of_file):
+                    code = await self._carry_out(step)
+                    self._worst = max(self._worst, code)
+                else:
+                    left.append(step.name)
+        if left:
+            say(self.console, f"Not begun: {', '.join(left)}.")
         return self._worst
 
-    async def _carry_out(self, name: str, step: Callable[[Terms], Awaitable[Run | None]]) -> ExitCode:
+    def tell_of_more(self) -> None:
+        """Say that there are more unfinished runs, if there are."""
+        more = len(unfinished_in(self._settings.reports))
+        if more:
+            say(self.console, f"{counted(more, 'run')} more to go on with: bulkredeem resume")
+
+    async def _carry_out(self, step: _Step) -> ExitCode:
         """Carry out one run, show how it ended, and return its exit code."""
         settings, console = self._settings, self.console
         observer = observer_for(console, quiet=settings.quiet)
         terms = Terms(stop=self._stop, observer=observer, pace=self._pace, deadline=self._deadline)
         try:
             with observer:
-                run = await step(terms)
+                run = await step.carry_out(terms)
         except OtherSystemError as exc:
             return self._leave_alone(exc)
         except BulkRedeemError as exc:
             if isinstance(exc, Stopping):
-                say(console, f"Stopped before anything of {name} was sent.")
+                say(console, f"Stopped before anything of {step.name} was sent.")
                 return ExitCode.STOPPED_EARLY
             complain(exc)
             return exc.exit_code
@@ -159,7 +182,7 @@ class _Command:
             say(console, "Stopped at once. What was recorded is in the run's journal; the rest is pending.")
             return ExitCode.INTERRUPTED_AT_ONCE
         if run is None:
-            say(console, f"{name} has no row left that this would try again.")
+            say(console, f"{step.name} has no row left that this would try again.")
             return ExitCode.DONE
         show_run(console, run, settings, self._typed)
         return run.exit_code

@@ -96,4 +96,5 @@ def _kinds() -> Iterator[tuple[str, str, str, frozenset[Status]]]:
     for number in range(_REFUSED):
         yield f"NOPE{number}", f"R-{number}", f"9196{number:08}", frozenset({Status.REFUSED})
     for number in range(_INVALID):
-        yield "", f"I-{number}", f"9195{number:08}", frozenset({Status.INVALID})
+        # Only we call this invalid: the sandbox would apply it.
+        yield f"DAMAGED{number}", f"8.8{number}E+05", f"9195{number:08}", frozenset({Status.INVALID})

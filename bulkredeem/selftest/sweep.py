@@ -2,7 +2,7 @@
 
 The moments: every boundary that `victim` knows (before and after a commit, a sync, a renaming, a request), while a
 request is under way (before and after the sandbox applied it), the same boundaries once more while the killed run is
-gone on with, and moments chosen at random among all of these.
+gone on with, and calls of any function chosen at random.
 """
 
 from __future__ import annotations
@@ -25,19 +25,31 @@ from bulkredeem.sandbox import Fault, Sandbox, Then
 from bulkredeem.sandbox.values import UpdateRequest
 from bulkredeem.selftest.story import Line, complaints, tell, write
 
+AT_RANDOM: Final = 50
+"""Moments among all calls, whatever they do."""
 _MOST_STRETCHES: Final = 10
 """How often a killed run is gone on with before that counts as never coming to an end."""
 _ENDED: Final = frozenset({ExitCode.DONE, ExitCode.NOT_ALL_DONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """When processes of one case die."""
+class Death:
+    """When a process dies by itself."""
 
-    boundary: int = 0
-    """The crossing of a boundary at which the run dies; 0 for none."""
-    again: int = 0
-    """The crossing at which the process that goes on with it dies; 0 for none."""
+    unit: str = "boundary"
+    """`boundary` or `call`, as `victim` knows them."""
+    at: int = 0
+    """The how manieth of these; 0 for never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When the processes of one case die."""
+
+    first: Death = Death()
+    """The process that begins the run."""
+    second: Death = Death()
+    """The process that goes on with it."""
     request: int = 0
     """The request under way when the run dies; 0 for none."""
     is_applied: bool = False
@@ -47,7 +59,8 @@ class Moment:
         """Say it in words."""
         if self.request:
             return f"request {self.request} under way, {'applied' if self.is_applied else 'not applied'}"
-        return f"boundary {self.boundary}" + (f", then boundary {self.again} while going on" if self.again else "")
+        again = f", then {self.second.unit} {self.second.at} while going on" if self.second.at else ""
+        return f"{self.first.unit} {self.first.at}{again}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +75,14 @@ class Findings:
     """What was not as promised, with the moment; empty when the promise held."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """What a process comes by that nobody kills."""
+
+    boundaries: int
+    calls: int
+
+
 async def sweep(
     folder: Path, *, kills: int | None, seed: int, on_progress: Callable[[int, int], None] = lambda _done, _of: None
 ) -> Findings:
@@ -69,9 +90,9 @@ async def sweep(
 
     `on_progress` hears how many moments of how many were tried.
     """
-    lines = tell()
-    every = list(_moments(*await _boundaries(folder / "counting", lines)))
-    chosen = every if kills is None else random.Random(seed).sample(every, min(kills, len(every)))  # noqa: S311
+    lines, chance = tell(), random.Random(seed)  # noqa: S311  a rehearsal, not a secret
+    every = list(_moments(*await _counted(folder / "counting", lines), chance))
+    chosen = every if kills is None else chance.sample(every, min(kills, len(every)))
     found, killed = [], 0
     for number, moment in enumerate(chosen, start=1):
         case = _Case(folder / f"case-{number}", lines, moment)
@@ -81,23 +102,26 @@ async def sweep(
     return Findings(moments=len(chosen), kills=killed, complaints=tuple(found))
 
 
-async def _boundaries(folder: Path, lines: Sequence[Line]) -> tuple[int, int]:
-    """Return how many boundaries a run crosses, and how many one that is gone on with after half of them."""
+async def _counted(folder: Path, lines: Sequence[Line]) -> tuple[_Counts, _Counts]:
+    """Return what a run comes by, and what one comes by that is gone on with after half of that."""
     whole = _Case(folder / "whole", lines, Moment())
     await whole.play()
-    half = _Case(folder / "half", lines, Moment(boundary=max(1, whole.crossed[0] // 2)))
+    half = _Case(folder / "half", lines, Moment(first=Death(at=max(1, whole.counts[0].boundaries // 2))))
     await half.play()
-    return whole.crossed[0], half.crossed[-1]
+    return whole.counts[0], half.counts[-1]
 
 
-def _moments(of_run: int, of_going_on: int) -> Iterator[Moment]:
-    for boundary in range(1, of_run + 1):
-        yield Moment(boundary=boundary)
-    for again in range(1, of_going_on + 1):
-        yield Moment(boundary=max(1, of_run // 2), again=again)
+def _moments(of_run: _Counts, of_going_on: _Counts, chance: random.Random) -> Iterator[Moment]:
+    half = Death(at=max(1, of_run.boundaries // 2))
+    for boundary in range(1, of_run.boundaries + 1):
+        yield Moment(first=Death(at=boundary))
+    for boundary in range(1, of_going_on.boundaries + 1):
+        yield Moment(first=half, second=Death(at=boundary))
     for request in range(1, len(tell()) + 1):
         yield Moment(request=request)
         yield Moment(request=request, is_applied=True)
+    for _ in range(AT_RANDOM):
+        yield Moment(first=Death(unit="call", at=chance.randint(1, of_run.calls)))
 
 
 class _Case:
@@ -105,8 +129,8 @@ class _Case:
 
     def __init__(self, folder: Path, lines: Sequence[Line], moment: Moment) -> None:
         self.kills = 0
-        self.crossed: list[int] = []
-        """Boundaries crossed by each process that was not killed."""
+        self.counts: list[_Counts] = []
+        """Of each process that was not killed."""
         self._folder = folder
         self._lines = lines
         self._moment = moment
@@ -119,10 +143,10 @@ class _Case:
         write(self._lines, self._folder / "file.csv")
         found: list[str] = []
         async with Sandbox(faults=self._strike) as sandbox:
-            boundaries = chain([self._moment.boundary, self._moment.again], repeat(0))
-            for boundary in islice(boundaries, _MOST_STRETCHES):
+            deaths = chain([self._moment.first, self._moment.second], repeat(Death()))
+            for death in islice(deaths, _MOST_STRETCHES):
                 recorded, before = self._recorded(), len(self._arrived)
-                code = await self._start(sandbox, boundary, *self._command())
+                code = await self._start(sandbox, death, *self._command())
                 found += self._sent_again(recorded, before)
                 if code in _ENDED:
                     return [*found, *complaints(self._lines, self._run_folder() / RESULTS, sandbox)]
@@ -135,19 +159,20 @@ class _Case:
             return ("resume",)
         return ("run", str(self._folder / "file.csv"), "--rate", "none", "--max-workers", "4")
 
-    async def _start(self, sandbox: Sandbox, boundary: int, *arguments: str) -> int:
+    async def _start(self, sandbox: Sandbox, death: Death, *arguments: str) -> int:
         """Run a process of the command line to its end, whichever, and return its exit code."""
-        count, reports = self._folder / "crossed", str(self._folder / "reports")
-        command = (sys.executable, "-m", "bulkredeem.victim", str(boundary), str(count), *arguments)
+        counts, reports = self._folder / "counts", str(self._folder / "reports")
+        victim = (sys.executable, "-m", "bulkredeem.victim", death.unit, str(death.at), str(counts))
         with (self._folder / "output.txt").open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *command, "--reports", reports, env=_environment(sandbox), stdout=output, stderr=output
+                *victim, *arguments, "--reports", reports, env=_environment(sandbox), stdout=output, stderr=output
             )
             code = await self._process.wait()
         if code == -signal.SIGKILL:
             self.kills += 1
         else:
-            self.crossed.append(int(count.read_text()))
+            boundaries, calls = map(int, counts.read_text().split())
+            self.counts.append(_Counts(boundaries=boundaries, calls=calls))
         return code
 
     def _strike(self, update: UpdateRequest) -> Fault | None:
