@@ -46,7 +46,10 @@ def deadline_moment(text: str, now: float) -> float:
     # Naive on purpose: a day of the local calendar, however many hours the change of the clocks makes it last.
     today = datetime.fromtimestamp(now).replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)  # noqa: DTZ006
     days = (today + timedelta(days=number) for number in range(3))
-    return next(moment for day in days if (moment := day.timestamp()) > now)
+    # In the night in which clocks are set back, some times come twice; where they are set forward, one that is never
+    # shown counts as that much later.
+    moments = (day.replace(fold=fold).timestamp() for day in days for fold in (0, 1))
+    return next(moment for moment in moments if moment > now)
 
 
 def time_in_words(moment: float, now: float) -> str:

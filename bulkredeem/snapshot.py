@@ -71,12 +71,19 @@ def read_headers(path: Path) -> tuple[str, ...]:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the rows in the file's order, reading as it goes."""
+    """Yield the rows in the file's order, reading as it goes.
+
+    Raises OSError, and ValueError for a file that is no snapshot.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
-        next(reader)
-        for record in reader:
-            yield Record(row_number=int(record[0]), cells=tuple(record[len(LEADING) :]))
+        try:
+            if next(reader, None) is None:
+                raise ValueError(f"{path} is empty")
+            for record in reader:
+                yield Record(row_number=int(record[0]), cells=tuple(record[len(LEADING) :]))
+        except (IndexError, csv.Error) as exc:
+            raise ValueError(f"{path} holds a line that is no row") from exc
 
 
 def copy_records(source: Path, target: Path, wanted: Callable[[int], bool]) -> int:

@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,11 @@ def results_of(run: Run, name: str = "results.csv") -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def pending(run: Run) -> list[dict[str, str]]:
+    """Return the lines of the rows that have no outcome."""
+    return [line for line in results_of(run) if line["status"] == "pending"]
+
+
 def summary_of(folder: Path) -> dict[str, Any]:
     """Read `summary.json` as a program does."""
     found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
@@ -142,8 +148,11 @@ async def until(condition: Callable[[], object]) -> None:
     pytest.fail("it never came about")
 
 
-def assert_reports_agree(run: Run, rows: int) -> None:
-    """Check that counts, both reports, the summary and the journal tell the same, and that nothing else is left."""
+def assert_reports_agree(run: Run, rows: int, *, looks_dead: bool = False) -> None:
+    """Check that counts, both reports, the summary and the journal tell the same, and that nothing else is left.
+
+    A journal that did not take the last outcomes must not tell of an ending: then the run `looks_dead`.
+    """
     told = Counter(line["status"] for line in results_of(run))
     assert sum(told.values()) == rows
     assert {str(status): told.get(status, 0) for status in Status} == summary_of(run.folder)["counts"]
@@ -156,7 +165,10 @@ def assert_reports_agree(run: Run, rows: int) -> None:
     head = journal.head()
     journal.close()
     assert recorded == {line["row_number"]: line["status"] for line in results_of(run) if line["status"] != "pending"}
-    assert (head["state"], int(head["exit_code"])) == (summary_of(run.folder)["state"], run.exit_code)
+    if looks_dead:
+        assert (head["state"], head.get("exit_code")) == ("running", None)
+    else:
+        assert (head["state"], int(head["exit_code"])) == (summary_of(run.folder)["state"], run.exit_code)
     assert sorted(each.name for each in run.folder.iterdir()) == [
         "input.csv",
         "journal.sqlite",
@@ -353,7 +365,7 @@ async def test_a_stop_wakes_a_run_that_waits_for_the_platform(
     sandbox.faults = script({"AB0000": [Fault(status=429, headers={"Retry-After": "3600"}, body=b"{}")] * 9})
     watcher = Watcher()
     running = asyncio.create_task(
-        run_file(write_csv(good_rows(3)), configure(sandbox), Terms(stop=stop, observer=watcher))
+        run_file(write_csv(good_rows(3)), configure(sandbox, outage_timeout="2h"), Terms(stop=stop, observer=watcher))
     )
     async with asyncio.timeout(10):
         await until(lambda: watcher.start and watcher.start.live.paused_for() > 3000)
@@ -418,7 +430,8 @@ async def test_a_cancelled_run_writes_its_summary(
     assert (summary["state"], summary["exit_code"]) == ("stopped", 130)
     assert summary["stop_reason"] == ("Ctrl-C" if requested else "cancelled")
     assert (summary["counts"]["success"], summary["counts"]["pending"]) == (10, 40)
-    assert sorted(each.name for each in folder.iterdir()) == ["input.csv", "journal.sqlite", "run.log", "summary.json"]
+    kept = ["input.csv", "journal.sqlite", "run.lock", "run.log", "summary.json"]
+    assert sorted(each.name for each in folder.iterdir()) == kept
     journal = Journal.open_existing(folder / "journal.sqlite")
     assert len(list(journal.outcomes())) == 10
     assert journal.head()["exit_code"] == "130"
@@ -515,19 +528,25 @@ def refuse_inserts(start: Start) -> None:
 async def test_a_journal_that_fails_in_the_middle_stops_the_run(
     write_csv: WriteCsv, configure: Callable[..., Settings], sandbox: Sandbox
 ) -> None:
-    """When outcomes cannot be made durable the run drains and says so; what was not recorded is pending, exit 3."""
+    """When outcomes cannot be made durable the run drains and says so; what was not recorded is pending, exit 3.
+
+    The journal does not say how the run ended: whoever goes on with it must look upon those rows as sent.
+    """
     sandbox.latency = 0.005
     watcher = Watcher(at=40, act=refuse_inserts)
     run = await run_file(
         write_csv(good_rows(2000)), configure(sandbox, max_workers=4), Terms(stop=Stop(), observer=watcher)
     )
     assert run.exit_code is ExitCode.STOPPED_EARLY
-    assert_reports_agree(run, 2000)
+    assert_reports_agree(run, 2000, looks_dead=True)
     assert sandbox.requests < 1000, "it went on sending"
     assert len(sandbox.applied) >= run.summary.counts[Status.SUCCESS]
     assert run.summary.counts[Status.PENDING] > 1000
     assert "database or disk is full" in summary_of(run.folder)["stop_reason"]
     assert summary_of(run.folder)["requests"] == sandbox.requests
+    lost = {str(outcome.row_number) for outcome in watcher.seen} & {line["row_number"] for line in pending(run)}
+    assert lost
+    assert {line["row_number"] for line in pending(run) if line["error_code"] == "SENT_BEFORE"} == lost
 
 
 async def test_when_neither_journal_nor_reports_can_be_written_only_what_is_durable_counts(
@@ -767,6 +786,46 @@ def test_a_check_of_a_good_file_is_0(write_csv: WriteCsv) -> None:
     report = check_file(write_csv(good_rows(3)), load_settings({"rate": "none"}))
     assert (report.sendable, report.exit_code, report.seconds) == (3, ExitCode.DONE, None)
     assert report.problems == report.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "fit", "deadline"),
+    [
+        ({"rate": "1/s"}, None, None),
+        ({"rate": "none", "deadline": "1m"}, None, 1060.0),
+        ({"rate": "1/s", "deadline": "20s"}, 20, 1020.0),
+        ({"rate": "1/s", "deadline": "2h"}, 30, 8200.0),
+        ({"rate": "1/hour", "deadline": "20s"}, 1, 1020.0),
+    ],
+    ids=["no deadline", "no rate", "some fit", "all fit", "one fits"],
+)
+def test_a_check_says_how_many_rows_fit_before_the_deadline(
+    write_csv: WriteCsv, options: dict[str, Any], fit: int | None, deadline: float | None
+) -> None:
+    """Of the rows that could be sent, at the configured rate; without a rate or a deadline there is nothing to say."""
+    path = write_csv([*good_rows(30), ["", "B-1", "919900000001"]])
+    report = check_file(path, load_settings(options), wall_clock=lambda: 1000.0)
+    assert (report.fit, report.deadline, report.sendable, report.rows) == (fit, deadline, 30, 31)
+
+
+def test_a_check_knows_a_deadline_by_the_clock_on_the_wall(
+    write_csv: WriteCsv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time of day is the next one that the local clock shows: today's, or tomorrow's when that is over."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        settings = load_settings({"rate": "1/min", "deadline": "06:00"})
+        at_five, at_seven = 1_764_000_000.0 - 16 * 3600 - 30 * 60, 1_764_000_000.0 - 14 * 3600 - 30 * 60
+        reports = [
+            check_file(write_csv(good_rows(100)), settings, wall_clock=partial(float, now))
+            for now in (at_five, at_seven)
+        ]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [report.deadline for report in reports] == [at_five + 3600, at_seven + 23 * 3600]
+    assert [report.fit for report in reports] == [60, 100]
 
 
 async def test_a_check_and_a_run_agree(

@@ -1,7 +1,8 @@
-"""The journal, on real files: what was committed comes back exactly, and outlives the process."""
+"""The journal, on real files: whole or not there, what was committed comes back exactly, and outlives the process."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -10,6 +11,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkredeem.errors import ExitCode, JournalError
-from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal
+from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError
+from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals
 from bulkredeem.model import Outcome, Status
 
 Make = Callable[..., Outcome]
+Limit = Callable[[int], AbstractContextManager[None]]
+Door = Callable[[Path], Journal]
+DOORS = [
+    pytest.param(Journal.open_existing, id="to go on"),
+    pytest.param(Journal.open_to_read, id="to read"),
+]
+"""Both ways to open a journal that is there."""
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 OUTCOMES = st.lists(
@@ -59,24 +70,28 @@ def journal(path: Path) -> Iterator[Journal]:
 
 def durable(path: Path) -> list[Outcome]:
     """Read the outcomes as another process would find them."""
-    journal = Journal.open_existing(path)
-    try:
+    with closing(Journal.open_existing(path)) as journal:
         return list(journal.outcomes())
-    finally:
-        journal.close()
 
 
 def statement(path: Path, sql: str) -> Any:
     """Do something to the file behind the journal's back, and return what it says."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchone()
-    finally:
-        connection.close()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files of a folder with their bytes."""
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of all that is in a folder."""
+    return sorted(each.name for each in folder.iterdir())
 
 
 @given(outcomes=OUTCOMES, groups=st.lists(st.integers(0, 8), max_size=4))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_outcomes_come_back_exactly_and_by_row_number(outcomes: list[Outcome], groups: list[int]) -> None:
     """Whatever the order of appending and wherever the commit groups end, every field of every outcome survives."""
     with tempfile.TemporaryDirectory() as folder:
@@ -126,13 +141,63 @@ def test_it_is_as_durable_as_promised(journal: Journal, path: Path) -> None:
     assert statement(path, "PRAGMA user_version") == (SCHEMA_VERSION,)
 
 
+def test_a_new_journal_says_what_the_run_is_and_nothing_else(path: Path) -> None:
+    """A new journal holds its head, knows of no outcome, and says that no row may have been sent."""
+    with closing(Journal.create(path, {"run_id": "r", "rows": "3"})) as journal:
+        assert journal.head() == {"run_id": "r", "rows": "3"}
+        assert journal.reach == journal.waiting == 0
+        assert (list(journal.outcomes()), list(journal.settled()), list(journal.doubted())) == ([], [], [])
+        assert journal.totals() == Totals(counts=dict.fromkeys(Status, 0), attempts=0, last_finished_at=None)
+    assert names(path.parent) == [path.name]
+
+
 def test_the_head_can_be_added_to(journal: Journal, path: Path) -> None:
     """What the run is stands there from the start; how it ended is added, replaced, and durable at once."""
     journal.note({"state": "stopped", "run_id": "r2"})
     journal.note({"state": "finished"})
-    again = Journal.open_existing(path)
-    assert again.head() == {"run_id": "r2", "state": "finished"}
-    again.close()
+    with closing(Journal.open_to_read(path)) as again:
+        assert again.head() == {"run_id": "r2", "state": "finished"}
+
+
+def test_the_reach_is_durable_at_once(journal: Journal, path: Path) -> None:
+    """Whoever opens the journal after a death learns of every row that may have been sent."""
+    for row_number in (40, 80):
+        journal.raise_reach(row_number)
+        with closing(Journal.open_to_read(path)) as again:
+            assert again.reach == row_number
+
+
+def test_rows_in_doubt_are_listed_once_and_in_order(journal: Journal, path: Path, outcome: Make) -> None:
+    """A row said to be in doubt stays on the list, also when it is said twice and when it has an outcome by now."""
+    journal.doubt([9, 4])
+    journal.doubt(iter([4, 7]))
+    journal.append(outcome(9))
+    journal.commit()
+    with closing(Journal.open_to_read(path)) as again:
+        assert list(again.doubted()) == [4, 7, 9]
+        assert list(again.settled()) == [9]
+
+
+def test_doubt_can_come_along_from_an_older_run(path: Path) -> None:
+    """A new journal can begin with rows that an older run may have had applied, durable with the rest of it."""
+    Journal.create(path, {}, doubted=iter([5, 3])).close()
+    with closing(Journal.open_existing(path)) as journal:
+        assert list(journal.doubted()) == [3, 5]
+
+
+def test_the_totals_count_what_is_durable(journal: Journal, outcome: Make) -> None:
+    """Outcomes are counted by status, tries are added up, and what only waits does not count."""
+    journal.append(outcome(2, attempts=1, finished_at=30.5))
+    journal.append(outcome(3, attempts=4, finished_at=20.0, status=Status.REFUSED))
+    journal.append(outcome(4, attempts=0, finished_at=10.0, status=Status.INVALID))
+    journal.commit()
+    journal.append(outcome(5, attempts=7, finished_at=99.0))
+    assert list(journal.settled()) == [2, 3, 4]
+    assert journal.totals() == Totals(
+        counts=dict.fromkeys(Status, 0) | {Status.SUCCESS: 1, Status.REFUSED: 1, Status.INVALID: 1},
+        attempts=5,
+        last_finished_at=30.5,
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"something of somebody's"], ids=["empty", "full"])
@@ -141,14 +206,102 @@ def test_an_existing_file_is_never_overwritten(path: Path, content: bytes) -> No
     path.write_bytes(content)
     with pytest.raises(JournalError, match="exists already; nothing was written"):
         Journal.create(path, {})
-    assert path.read_bytes() == content
+    assert contents(path.parent) == {path.name: content}
 
 
-def test_a_missing_journal_is_not_made(path: Path) -> None:
-    """Opening what is not there makes no empty journal."""
-    with pytest.raises(JournalError, match="There is no journal"):
+def text_of_somebody(aside: Path) -> None:
+    """Lay down a file that is no database."""
+    aside.write_text("something of somebody's")
+
+
+def database_of_somebody(aside: Path) -> None:
+    """Lay down a database with a table that no journal has."""
+    statement(aside, "CREATE TABLE theirs (a)")
+
+
+@pytest.mark.parametrize("lay_down", [text_of_somebody, database_of_somebody])
+def test_what_lies_aside_does_not_get_into_a_journal(path: Path, lay_down: Callable[[Path], None]) -> None:
+    """The journal is built under another name; whatever an earlier process left under that name is not built upon."""
+    aside = path.with_name(".journal.sqlite.part")
+    lay_down(aside)
+    Journal.create(path, {"run_id": "r"}).close()
+    assert names(path.parent) == [path.name]
+    tables = statement(path, "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'")
+    assert tables == ("head,outcome,doubted",)
+
+
+def test_a_folder_in_the_way_is_said(path: Path) -> None:
+    """Where the name aside is taken by a folder, no journal is made, and the folder stays."""
+    aside = path.with_name(".journal.sqlite.part")
+    aside.mkdir()
+    with pytest.raises(JournalError, match="unable to open database file"):
+        Journal.create(path, {})
+    assert names(path.parent) == [aside.name]
+
+
+def test_a_creation_that_fails_leaves_nothing(path: Path) -> None:
+    """Whatever goes wrong while a journal is built, nothing is there afterwards, and the error is passed on."""
+
+    def rows() -> Iterator[int]:
+        yield 2
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Journal.create(path, {"run_id": "r"}, doubted=rows())
+    assert names(path.parent) == []
+
+
+KILLED_WHILE_BUILDING = """
+import os, signal, sys
+from pathlib import Path
+from bulkredeem.journal import Journal
+
+def rows():
+    yield from range(2, 100_000)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.create(Path(sys.argv[1]), {"run_id": "r"}, doubted=rows())
+"""
+
+
+def test_a_kill_while_a_journal_is_built_leaves_none(path: Path) -> None:
+    """A process that is killed before its journal is whole leaves none, and the next one is not built upon its rest."""
+    process = subprocess.run([sys.executable, "-c", KILLED_WHILE_BUILDING, str(path)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert names(path.parent)
+    with pytest.raises(JournalUnreadableError, match="There is no journal"):
         Journal.open_existing(path)
-    assert list(path.parent.iterdir()) == []
+    Journal.create(path, {"run_id": "r2"}).close()
+    with closing(Journal.open_existing(path)) as journal:
+        assert (journal.head(), list(journal.doubted())) == ({"run_id": "r2"}, [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 8192, 12288, 16384, 20480, 32767])
+def test_on_a_full_disk_a_new_journal_is_whole_or_not_there(path: Path, no_file_beyond: Limit, size: int) -> None:
+    """Wherever the disk fails, the error is ours, nothing lies aside, and a journal that is there is a whole one."""
+    with no_file_beyond(size), pytest.raises(JournalError) as caught:
+        Journal.create(path, {"run_id": "r"}, doubted=[3])
+    assert caught.value.exit_code is ExitCode.STOPPED_EARLY
+    assert [name for name in names(path.parent) if not name.startswith(path.name)] == []
+    if path.exists():
+        with closing(Journal.open_existing(path)) as journal:
+            assert (journal.head(), list(journal.doubted())) == ({"run_id": "r"}, [3])
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_missing_journal_is_not_made(path: Path, door: Door) -> None:
+    """Opening what is not there makes no empty journal."""
+    with pytest.raises(JournalUnreadableError, match="There is no journal") as caught:
+        door(path)
+    assert caught.value.exit_code is ExitCode.COULD_NOT_START
+    assert names(path.parent) == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_cannot_be_read_at_all_is_said(tmp_path: Path, door: Door) -> None:
+    """A folder by the name of a journal is a sentence, not a traceback."""
+    with pytest.raises(JournalUnreadableError, match="cannot be read: Is a directory"):
+        door(tmp_path)
 
 
 def foreign_text(path: Path) -> None:
@@ -166,21 +319,447 @@ def foreign_database(path: Path) -> None:
     statement(path, "CREATE TABLE outcome (row_number)")
 
 
+def foreign_database_with_a_log(path: Path) -> None:
+    """Lay down somebody else's database that has a write-ahead log, as a journal of version 1 might."""
+    statement(path, "PRAGMA journal_mode = WAL")
+    statement(path, "CREATE TABLE outcome (row_number)")
+
+
 def newer_version(path: Path) -> None:
     """Lay down a journal of a later version."""
     Journal.create(path, {"run_id": "r"}).close()
     statement(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
 
 
-@pytest.mark.parametrize("lay_down", [foreign_text, nothing_in_it, foreign_database, newer_version])
-def test_what_is_none_of_ours_is_refused_untouched(path: Path, lay_down: Callable[[Path], None]) -> None:
-    """A foreign file and a journal of a later version are refused, keep every byte, and get no company."""
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "lay_down", [foreign_text, nothing_in_it, foreign_database, foreign_database_with_a_log, newer_version]
+)
+def test_what_is_none_of_ours_is_refused_untouched(path: Path, lay_down: Callable[[Path], None], door: Door) -> None:
+    """A foreign file and a journal of a later version are named, keep every byte, and get no company."""
     lay_down(path)
-    before = path.read_bytes()
-    with pytest.raises(JournalError, match=r"journal\.sqlite"):
+    before = contents(path.parent)
+    with pytest.raises(JournalUnreadableError, match=r"journal\.sqlite is no journal of this version") as caught:
+        door(path)
+    assert caught.value.exit_code is ExitCode.COULD_NOT_START
+    assert contents(path.parent) == before
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "sql", [f"PRAGMA user_version = {SCHEMA_VERSION + 1}", "PRAGMA application_id = 7"], ids=["newer", "foreign"]
+)
+def test_what_stands_only_in_the_log_counts(path: Path, sql: str, door: Door) -> None:
+    """A later version that has upgraded a journal and died may have said so in the write-ahead log alone."""
+    source = path.with_name("source")
+    Journal.create(source, {"run_id": "r"}).close()
+    with closing(sqlite3.connect(source, isolation_level=None)) as connection:
+        connection.execute(sql)
+        left_by_a_kill(source, path)
+    before = contents(path.parent)
+    with pytest.raises(JournalUnreadableError, match="is no journal of this version"):
+        door(path)
+    assert before.items() <= contents(path.parent).items()
+
+
+def left_by_a_kill(source: Path, target: Path) -> None:
+    """Copy what is on the disk while a process has it open; the index of the log is in that process's memory."""
+    for suffix in ("", "-wal"):
+        target.with_name(target.name + suffix).write_bytes(source.with_name(source.name + suffix).read_bytes())
+
+
+@cache
+def sound() -> bytes:
+    """Return a closed journal of several pages with 60 outcomes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        with closing(Journal.create(path, {"run_id": "r"}, doubted=[3])) as journal:
+            for number in range(2, 62):
+                journal.append(Outcome(row_number=number, status=Status.SUCCESS, error_message="x" * 200))
+            journal.commit()
+        return path.read_bytes()
+
+
+PAGE = 4096
+
+
+def cut_to(share: float) -> bytes:
+    """Return the first part of a journal."""
+    return sound()[: int(len(sound()) * share)]
+
+
+def overwritten(at: int, junk: bytes) -> bytes:
+    """Return a journal with other bytes at a place."""
+    return sound()[:at] + junk + sound()[at + len(junk) :]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(lambda: cut_to(0.5), id="half of it"),
+        pytest.param(lambda: sound()[:-1], id="all but a byte"),
+        pytest.param(lambda: sound()[:PAGE], id="one page"),
+        pytest.param(lambda: sound()[:200], id="not even a page"),
+        pytest.param(lambda: sound()[:60], id="not even a header"),
+        pytest.param(lambda: sound()[:-PAGE], id="all but a page"),
+        pytest.param(lambda: overwritten(16, b"\xff\xff"), id="no page size"),
+        pytest.param(lambda: overwritten(100, bytes(range(256))), id="no tables"),
+        pytest.param(lambda: overwritten(PAGE, bytes(len(sound()) - PAGE)), id="zeros behind the first page"),
+        pytest.param(lambda: overwritten(4 * PAGE, b"\xa5" * PAGE), id="a page of junk"),
+        pytest.param(lambda: sound().replace(b"CREATE TABLE outcome", b"CREATE TABLE outcom\xff"), id="a name of junk"),
+    ],
+)
+def test_a_damaged_journal_is_named_and_never_written_to(path: Path, damaged: Callable[[], bytes], door: Door) -> None:
+    """A journal that was cut or overwritten is called damaged, with a way out, keeps every byte and gets no company."""
+    path.write_bytes(damaged())
+    with pytest.raises(JournalUnreadableError, match=r"journal\.sqlite is damaged .*Put back a copy") as caught:
+        door(path)
+    assert caught.value.exit_code is ExitCode.COULD_NOT_START
+    assert contents(path.parent) == {path.name: damaged()}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(lambda: sound()[:15], id="a few bytes"),
+        pytest.param(lambda: overwritten(0, os.urandom(100)), id="a header of junk"),
+        pytest.param(lambda: overwritten(0, bytes(PAGE)), id="a first page of zeros"),
+    ],
+)
+def test_without_its_header_a_journal_is_none(path: Path, damaged: Callable[[], bytes], door: Door) -> None:
+    """When the very beginning is gone nobody can say whose file it was: named, and left as it is."""
+    content = damaged()
+    path.write_bytes(content)
+    with pytest.raises(JournalUnreadableError, match="is no journal of this version"):
+        door(path)
+    assert contents(path.parent) == {path.name: content}
+
+
+def test_damage_beside_a_log_is_named_too(path: Path) -> None:
+    """A main file that was cut while outcomes still stand in the write-ahead log is not patched up from there."""
+    source = path.with_name("source")
+    source.write_bytes(sound())
+    with closing(Journal.open_existing(source)) as journal:
+        journal.append(Outcome(row_number=100, status=Status.SUCCESS))
+        journal.commit()
+        left_by_a_kill(source, path)
+    path.write_bytes(path.read_bytes()[: 3 * PAGE])
+    before = contents(path.parent)
+    with pytest.raises(JournalUnreadableError, match="is damaged"):
         Journal.open_existing(path)
+    assert before.items() <= contents(path.parent).items()
+
+
+@given(at=st.integers(0, 2**20), junk=st.binary(min_size=1, max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_overwritten_the_journal_opens_or_says_why_not(at: int, junk: bytes) -> None:
+    """Junk anywhere: either the journal is refused, with every byte kept, or it opens; nothing else happens.
+
+    That a changed byte inside a cell goes unnoticed is not promised otherwise.
+    """
+    content = overwritten(at % len(sound()), junk)[: len(sound())]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        path.write_bytes(content)
+        try:
+            with closing(Journal.open_to_read(path)) as journal:
+                assert len(list(journal.settled())) <= 60
+        except JournalUnreadableError:
+            assert contents(path.parent) == {"j": content}
+            with pytest.raises(JournalUnreadableError):
+                Journal.open_existing(path)
+            assert contents(path.parent) == {"j": content}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE outcome SET status = 'perhaps' WHERE row_number = 7",
+        "UPDATE outcome SET warnings = '5' WHERE row_number = 7",
+        "UPDATE outcome SET warnings = '[1' WHERE row_number = 7",
+    ],
+)
+def test_a_verdict_that_is_none_is_named(path: Path, sql: str) -> None:
+    """What SQLite finds sound can still be no verdict: the row is named, and the file kept as it is."""
+    path.write_bytes(sound())
+    statement(path, sql)
+    before = path.read_bytes()
+    with closing(Journal.open_existing(path)) as journal:
+        with pytest.raises(JournalUnreadableError, match="row 7 has a verdict that is none") as caught:
+            list(journal.outcomes())
+        assert caught.value.exit_code is ExitCode.COULD_NOT_START
     assert path.read_bytes() == before
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_status_that_is_none_is_not_left_out_of_the_totals(path: Path) -> None:
+    """A row with an unknown status must not be counted as one without an outcome."""
+    path.write_bytes(sound())
+    statement(path, "UPDATE outcome SET status = 'perhaps' WHERE row_number = 7")
+    with (
+        closing(Journal.open_to_read(path)) as journal,
+        pytest.raises(JournalUnreadableError, match="a verdict that is none"),
+    ):
+        journal.totals()
+
+
+VERSION_1 = """
+import os, signal, sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1], check_same_thread=False)
+with connection:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA application_id = 1651862635")
+    connection.execute("PRAGMA user_version = 1")
+    connection.executescript('''
+CREATE TABLE head (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE outcome (
+    row_number    INTEGER PRIMARY KEY,
+    status        TEXT NOT NULL,
+    error_code    TEXT NOT NULL,
+    error_message TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    warnings      TEXT NOT NULL,
+    http_status   INTEGER,
+    attempts      INTEGER NOT NULL,
+    request_id    TEXT NOT NULL,
+    finished_at   REAL NOT NULL
+);
+''')
+    connection.executemany("INSERT INTO head VALUES (?, ?)", [("run_id", "old"), ("state", "running")])
+with connection:
+    connection.execute(
+        "INSERT INTO outcome VALUES (2, 'refused', '750', 'not there', 'not there', '[\\"odd\\"]', 400, 1, 'q', 5.5)"
+    )
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+connection.close()
+"""
+"""What version 1 of the journal did, step by step."""
+OF_VERSION_1 = Outcome(
+    row_number=2,
+    status=Status.REFUSED,
+    error_code="750",
+    error_message="not there",
+    reason="not there",
+    warnings=("odd",),
+    http_status=400,
+    attempts=1,
+    request_id="q",
+    finished_at=5.5,
+)
+
+
+@pytest.fixture(params=["closed", "killed"])
+def old(request: pytest.FixtureRequest, path: Path) -> Path:
+    """Give a journal of version 1, whose process has ended or was killed, and return its path."""
+    process = subprocess.run([sys.executable, "-c", VERSION_1, str(path), request.param], check=False)
+    assert process.returncode == (0 if request.param == "closed" else -signal.SIGKILL)
+    if request.param == "killed":
+        assert len(path.read_bytes()) == PAGE, "not all stands in the write-ahead log: no rehearsal"
+        assert int.from_bytes(path.read_bytes()[68:72]) == 0
+    return path
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_journal_of_version_1_is_read(old: Path, door: Door) -> None:
+    """An older journal is read as it is, also when its process was killed and all stands in the write-ahead log."""
+    with closing(door(old)) as journal:
+        assert journal.head() == {"run_id": "old", "state": "running"}
+        assert list(journal.outcomes()) == [OF_VERSION_1]
+        assert list(journal.settled()) == [2]
+        assert (list(journal.doubted()), journal.reach) == ([], 0)
+        assert journal.totals().counts[Status.REFUSED] == journal.totals().attempts == 1
+    assert statement(old, "PRAGMA user_version") == (1,)
+
+
+def test_a_journal_of_version_1_is_gone_on_with(old: Path, outcome: Make) -> None:
+    """Outcomes and reach go into an older journal as into a new one; the first doubt makes it one of this version."""
+    with closing(Journal.open_existing(old)) as journal:
+        journal.raise_reach(40)
+        journal.append(outcome(3))
+        journal.commit()
+        assert statement(old, "PRAGMA user_version") == (1,)
+        for _ in range(2):
+            journal.doubt([4])
+            assert list(journal.doubted()) == [4]
+    with closing(Journal.open_existing(old)) as journal:
+        assert (list(journal.outcomes()), list(journal.doubted())) == ([OF_VERSION_1, outcome(3)], [4])
+        assert journal.reach == 40
+    assert statement(old, "PRAGMA user_version") == (SCHEMA_VERSION,)
+    assert statement(old, "PRAGMA quick_check") == ("ok",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a journal knows at some moment."""
+
+    reach: int = 0
+    settled: tuple[int, ...] = ()
+    doubted: tuple[int, ...] = ()
+
+    @classmethod
+    def to(cls, journal: Journal) -> Known:
+        """Ask a journal."""
+        return cls(reach=journal.reach, settled=tuple(journal.settled()), doubted=tuple(journal.doubted()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A journal whose write-ahead log holds some commit groups."""
+
+    main: bytes
+    log: bytes
+    ends: dict[int, Known]
+    """Length of the log after each commit → what the journal knew then."""
+
+    def before(self, size: int) -> Known:
+        """Return what the commits come to that end within the first bytes of the log."""
+        return self.ends[max(end for end in self.ends if end <= size)]
+
+    def lay_down(self, folder: Path) -> Path:
+        """Write both files, and return the path of the journal."""
+        (folder / "j").write_bytes(self.main)
+        (folder / "j-wal").write_bytes(self.log)
+        return folder / "j"
+
+
+LOG_HEADER, FRAME = 32, 24 + 512
+"""Lengths in bytes of what stands before the first page of a log, and of a page in it with what stands before that."""
+
+
+@cache
+def logged() -> Logged:
+    """Return a journal with small pages, so that its log is short, and five commits in that."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j"
+        Journal.create(path, {"run_id": "r"}).close()
+        for sql in ("PRAGMA journal_mode = DELETE", "PRAGMA page_size = 512; VACUUM"):
+            with closing(sqlite3.connect(path)) as connection:
+                connection.executescript(sql)
+        with closing(Journal.open_existing(path)) as journal:
+            ends = {0: Known.to(journal)}
+            for commit in commits(journal):
+                commit()
+                ends[path.with_name("j-wal").stat().st_size] = Known.to(journal)
+            return Logged(main=path.read_bytes(), log=path.with_name("j-wal").read_bytes(), ends=ends)
+
+
+def commits(journal: Journal) -> Iterator[Callable[[], None]]:
+    """Yield what a run does to its journal: a reach, groups of outcomes, and doubt at its end."""
+    yield lambda: journal.raise_reach(40)
+    for group in ((2, 4), (3,)):
+        for number in group:
+            journal.append(Outcome(row_number=number, status=Status.SUCCESS))
+        yield journal.commit
+    journal.append(Outcome(row_number=5, status=Status.REFUSED, error_message="x" * 600))
+    yield journal.commit
+    yield lambda: journal.doubt([7, 6])
+
+
+def test_the_log_cut_at_any_byte_replays_to_the_commits_before(tmp_path: Path) -> None:
+    """Wherever a write-ahead log ends, what is read is what was committed until there, never half a group."""
+    rehearsed = logged()
+    assert len(rehearsed.ends) == 6
+    path = rehearsed.lay_down(tmp_path)
+    for size in range(len(rehearsed.log), -1, -1):
+        os.truncate(path.with_name("j-wal"), size)
+        with closing(Journal.open_to_read(path)) as journal:
+            assert Known.to(journal) == rehearsed.before(size), size
+    assert path.read_bytes() == rehearsed.main
+
+
+@pytest.mark.parametrize("off_by", [-1, 0, 1])
+def test_a_journal_whose_log_was_cut_is_gone_on_with(tmp_path: Path, off_by: int, outcome: Make) -> None:
+    """After a cut at, before or behind the end of each commit the journal takes outcomes again, and keeps them."""
+    rehearsed = logged()
+    for end in rehearsed.ends:
+        path = rehearsed.lay_down(tmp_path)
+        size = min(max(0, end + off_by), len(rehearsed.log))
+        os.truncate(path.with_name("j-wal"), size)
+        with closing(Journal.open_existing(path)) as journal:
+            assert Known.to(journal) == rehearsed.before(size)
+            journal.append(outcome(900))
+            journal.commit()
+        with closing(Journal.open_existing(path)) as journal:
+            assert set(journal.settled()) == {900, *rehearsed.before(size).settled}
+
+
+@given(at=st.integers(0, 2**20), flip=st.integers(1, 255))
+@settings(max_examples=100, deadline=None)
+def test_a_changed_byte_in_the_log_ends_it_there(at: int, flip: int) -> None:
+    """A byte of the log that the disk got wrong takes its commit and those behind it away, and none before it."""
+    rehearsed = logged()
+    at %= len(rehearsed.log)
+    page = LOG_HEADER + (at - LOG_HEADER) // FRAME * FRAME if at >= LOG_HEADER else 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = rehearsed.lay_down(Path(folder))
+        changed = bytearray(rehearsed.log)
+        changed[at] ^= flip
+        path.with_name("j-wal").write_bytes(changed)
+        with closing(Journal.open_to_read(path)) as journal:
+            assert Known.to(journal) == rehearsed.before(page)
+
+
+def test_a_journal_can_be_looked_at_on_a_full_disk(path: Path, no_file_beyond: Limit) -> None:
+    """To look at a journal that was closed takes no room, and leaves nothing beside it."""
+    path.write_bytes(sound())
+    with no_file_beyond(0), closing(Journal.open_to_read(path)) as journal:
+        assert len(list(journal.outcomes())) == 60
+        assert names(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_disk_that_is_full_is_not_called_damage(tmp_path: Path, no_file_beyond: Limit, door: Door) -> None:
+    """A log cannot be read without room beside it; that says nothing against the journal, and nobody may say so."""
+    path = logged().lay_down(tmp_path)
+    with no_file_beyond(0), pytest.raises(JournalError, match=r"j cannot be read now .*disk I/O error") as caught:
+        door(path)
+    assert "damaged" not in str(caught.value)
+    with closing(door(path)) as journal:
+        assert Known.to(journal) == logged().before(len(logged().log))
+
+
+def test_a_journal_at_work_can_be_looked_at(journal: Journal, path: Path, outcome: Make) -> None:
+    """Whoever looks sees what is durable, and is in nobody's way: the owner commits while the other reads."""
+    journal.append(outcome(2))
+    journal.commit()
+    with closing(Journal.open_to_read(path)) as other:
+        reading = other.outcomes()
+        assert next(reading) == outcome(2)
+        journal.append(outcome(3))
+        journal.commit()
+        assert list(reading) == []
+        assert list(other.outcomes()) == [outcome(2), outcome(3)]
+
+
+def test_who_only_looks_cannot_write(journal: Journal, path: Path) -> None:
+    """A journal that was opened to read takes nothing."""
+    with (
+        closing(Journal.open_to_read(path)) as other,
+        pytest.raises(JournalError, match="attempt to write a readonly database"),
+    ):
+        other.note({"state": "finished"})
+    assert journal.head() == {"run_id": "r"}
+
+
+def test_reading_that_is_given_up_ends_in_silence(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a reading thrown away after the journal was closed, as a full disk makes the reports do, prints nothing."""
+    heard: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    path.write_bytes(sound())
+    journal = Journal.open_existing(path)
+    readings = [journal.outcomes(), journal.settled()]
+    for reading in readings:
+        next(reading)
+    journal.close()
+    readings.clear()
+    del reading
+    gc.collect()
+    assert heard == []
 
 
 def test_a_second_outcome_for_a_row_is_an_error(journal: Journal, path: Path, outcome: Make) -> None:
@@ -211,6 +790,27 @@ def test_a_full_disk_loses_nothing_that_waits(journal: Journal, path: Path, outc
     journal._connection.execute("PRAGMA max_page_count = 1000000")
     journal.commit()
     assert journal.waiting == 0
+    assert durable(path) == [outcome(2), *group]
+
+
+def test_a_group_the_disk_does_not_take_goes_on_waiting(
+    journal: Journal, path: Path, no_file_beyond: Limit, outcome: Make
+) -> None:
+    """The same where files really cannot grow: nothing of the group is durable, and all of it once they can."""
+    journal.append(outcome(2))
+    journal.commit()
+    group = [outcome(number) for number in range(3, 30)]
+    for each in group:
+        journal.append(each)
+    with no_file_beyond(path.with_name(path.name + "-wal").stat().st_size):
+        for _ in range(2):
+            with pytest.raises(JournalError, match="what it had recorded stays recorded"):
+                journal.commit()
+            with pytest.raises(JournalError):
+                journal.raise_reach(40)
+            assert journal.waiting == len(group)
+            assert (list(journal.settled()), journal.reach) == ([2], 0)
+    journal.commit()
     assert durable(path) == [outcome(2), *group]
 
 
@@ -278,11 +878,12 @@ def test_a_committed_group_survives_a_kill(path: Path, outcome: Make) -> None:
         assert process.stdout.readline() == b"committed\n"
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert [each.row_number for each in durable(path)] == list(range(2, 502))
-    assert statement(path, "PRAGMA quick_check") == ("ok",)
-    journal = Journal.open_existing(path)
-    assert journal.head() == {"run_id": "r"}
-    journal.append(outcome(502))
-    journal.commit()
-    journal.close()
+    with closing(Journal.open_to_read(path)) as journal:
+        assert list(journal.settled()) == list(range(2, 502))
+    with closing(Journal.open_existing(path)) as journal:
+        assert list(journal.settled()) == list(range(2, 502))
+        assert journal.head() == {"run_id": "r"}
+        journal.append(outcome(502))
+        journal.commit()
     assert len(durable(path)) == 501
+    assert statement(path, "PRAGMA quick_check") == ("ok",)

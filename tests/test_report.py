@@ -257,17 +257,20 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "run_id",
         "state",
         "stop_reason",
+        "retry_of",
         "input",
         "counts",
         "requests",
         "started_at",
+        "resumed_at",
         "finished_at",
         "duration_seconds",
         "top_errors",
         "exit_code",
     ]
     assert running["state"] == "running"
-    assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5}
+    assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5, "as_of": None}
+    assert (running["retry_of"], running["resumed_at"]) == (None, None)
     assert list(running["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
     assert running["counts"]["pending"] == 5
     assert (running["finished_at"], running["duration_seconds"], running["exit_code"]) == (None, None, None)
@@ -313,3 +316,48 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ReportsFolderError, match=r"File exists\.") as caught:
         make_run_folder(tmp_path, "a")
     assert caught.value.exit_code is ExitCode.COULD_NOT_START
+
+
+def test_a_row_that_may_have_been_sent_says_so(tmp_path: Path, outcome: Make) -> None:
+    """Of rows without an outcome those in doubt say SENT_BEFORE, and stay `pending`; an outcome says its own."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]] * 3)
+    failed = outcome(2, status=Status.FAILED, error_code="521")
+    tally = write_results(tmp_path, snapshot, [failed], is_doubted={2, 3}.__contains__)
+    results, not_done = table(tmp_path / "results.csv"), table(tmp_path / "not_done.csv")
+    assert [line[:3] for line in results[1:]] == [
+        ["2", "failed", "521"],
+        ["3", "pending", "SENT_BEFORE"],
+        ["4", "pending", ""],
+    ]
+    assert results[2][3] == "it may have been applied by an earlier try whose answer was never recorded"
+    assert results[3][3] == ""
+    assert not_done == results
+    assert (tally.recorded, tally.counts[Status.PENDING]) == (1, 0), "a row without an outcome is not counted as one"
+
+
+def test_what_an_earlier_death_left_half_written_is_replaced(tmp_path: Path, outcome: Make) -> None:
+    """A half-written report of a process that died is no hindrance, and is gone when the reports are whole."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]])
+    for name in ("results.csv", "not_done.csv", "summary.json"):
+        (tmp_path / f".{name}.part").write_text("row_number,stat" * 1000)
+    tally = write_results(tmp_path, snapshot, [outcome(2)])
+    write_summary(tmp_path, tally.summary(INFO))
+    assert len(table(tmp_path / "results.csv")) == 2
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "input.csv",
+        "not_done.csv",
+        "results.csv",
+        "summary.json",
+    ]
+
+
+def test_the_summary_tells_of_a_run_that_was_gone_on_with_or_retries_another(tmp_path: Path) -> None:
+    """Whose rows it has, how old the file is, and when the last stretch began; durations count from the beginning."""
+    info = replace(INFO, as_of=1_763_990_000.0, retry_of="20261123T110000Z-aaaa", resumed_at=1_764_000_100.0)
+    ending = Ending(state=RunState.CRASHED, finished_at=1_764_000_160.0, requests=7, exit_code=None)
+    write_summary(tmp_path, Tally().summary(info, ending))
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert (told["retry_of"], told["state"], told["exit_code"]) == ("20261123T110000Z-aaaa", "crashed", None)
+    assert told["input"]["as_of"] == "2025-11-24T13:13:20.000Z"
+    assert told["resumed_at"] == "2025-11-24T16:01:40.000Z"
+    assert told["duration_seconds"] == 160

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
 from bulkredeem.errors import ConfigurationError, ExitCode
 from bulkredeem.model import IdentifierChoice, Rules
-from bulkredeem.settings import CONFIG_FILE, Settings, load_settings
+from bulkredeem.settings import CONFIG_FILE, Difference, Settings, changed, load_settings, other_system, restored
 
 SECRET = "hush-hush-9"
 
@@ -63,6 +64,10 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "max_workers": 32,
         "max_attempts": 5,
         "timeout": 30.0,
+        "outage_timeout": "15m",
+        "deadline": "",
+        "resume_unfinished": False,
+        "backlog": "first",
         "identifier": IdentifierChoice.AUTO,
         "map": {},
         "default_entity_type": "CUSTOMER",
@@ -649,3 +654,174 @@ def test_a_column_cannot_be_mapped_twice() -> None:
     """The first of two answers must not be dropped in silence."""
     with pytest.raises(ConfigurationError, match="named twice"):
         load_settings({"map": ["A=billNumber", "A=purpose"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("15m", 900.0), ("90s", 90.0), ("2h", 7200.0), ("900", 900.0), (900, 900.0)]
+)
+def test_patience_is_a_duration(text: object, seconds: float) -> None:
+    """A number alone is seconds, also where the file holds it as a number."""
+    assert load_settings({"outage_timeout": text}).outage_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5m", "06:00", "1d", ""])
+def test_anything_else_is_no_patience(text: str) -> None:
+    """What is no duration is refused before anything is sent."""
+    assert "--outage-timeout: " in complaint(outage_timeout=text)
+
+
+@pytest.mark.parametrize("text", ["06:00", "6:00", "23:59", "2h", "90s", "900", ""])
+def test_a_deadline_is_a_time_of_day_or_a_duration(text: str) -> None:
+    """It is kept as it was written, so that a run that is gone on with can start it anew."""
+    assert load_settings({"deadline": text}).deadline == text
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "24:00", "06:00:00", "0h", "6am", "-5m"])
+def test_anything_else_is_no_deadline(environment: Any, text: str) -> None:
+    """A deadline that nobody can read must not be one that never comes."""
+    environment(deadline=text)
+    assert "BULKREDEEM_DEADLINE: " in complaint()
+
+
+def test_a_backlog_is_done_first_or_last(environment: Any) -> None:
+    """Both words are taken, and no other."""
+    assert [load_settings({"backlog": word}).backlog for word in ("first", "last")] == ["first", "last"]
+    environment(backlog="never")
+    assert complaint().startswith("BULKREDEEM_BACKLOG: ")
+
+
+OTHERS: dict[str, Any] = {
+    "base_url": "https://eu.api.example.com",
+    "username": "till.backoffice",
+    "reports": "elsewhere",
+    "rate": "7/s",
+    "max_workers": 3,
+    "max_attempts": 4,
+    "timeout": 2.5,
+    "outage_timeout": "2m",
+    "deadline": "06:00",
+    "resume_unfinished": True,
+    "backlog": "last",
+    "identifier": "redemptionId",
+    "map": ["Bill No=billNumber"],
+    "default_entity_type": "FLEET",
+    "default_identifier_type": "email",
+    "default_country_code": "91",
+    "allow_unterminated": True,
+    "trust_ids": True,
+    "json": True,
+    "quiet": True,
+    "log_level": "debug",
+}
+"""Another value than the default for every option."""
+OF_THE_COMMAND = {"reports", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"}
+ASKED_FOR = {"rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"}
+SECRETS = {"password", "password_file"}
+OF_THE_ROWS = Settings.model_fields.keys() - OF_THE_COMMAND - ASKED_FOR - SECRETS - {"base_url", "username"}
+
+
+def stored(**flags: Any) -> dict[str, Any]:
+    """Return settings as a journal gives them back."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(load_settings(flags).public()))
+    return found
+
+
+def test_a_run_gets_its_own_settings_back() -> None:
+    """What a journal stored comes back with the same value and kind, but for what belongs to the command of today."""
+    own = load_settings(OTHERS)
+    back = restored(stored(**OTHERS), load_settings({}), ())
+    for name in Settings.model_fields:
+        of_today = name in OF_THE_COMMAND | SECRETS
+        assert getattr(back, name) == getattr(load_settings({}) if of_today else own, name)
+        assert type(getattr(back, name)) is type(getattr(load_settings({}), name))
+    assert back.rules == own.rules
+    assert OTHERS.keys() | {"json_summary"} >= Settings.model_fields.keys() - SECRETS, "a setting is missing above"
+
+
+def test_only_how_fast_and_how_patiently_can_be_asked_for() -> None:
+    """Given as an option, those count today; where rows go to and what they mean is the run's, whatever is given."""
+    now = load_settings(OTHERS)
+    back = restored(stored(), now, OTHERS.keys())
+    for name in Settings.model_fields.keys() - SECRETS:
+        of_today = name in OF_THE_COMMAND | ASKED_FOR
+        assert getattr(back, name) == getattr(now if of_today else load_settings({}), name)
+
+
+def test_what_has_changed_and_does_not_count_is_named() -> None:
+    """Every setting about rows and sending is, once, with both values; what the command decides is not."""
+    found = changed(stored(), load_settings(OTHERS), ())
+    assert {each.name for each in found} == OF_THE_ROWS | ASKED_FOR
+    assert Difference(name="rate", of_run="100/min", now="7/s") in found
+    assert Difference(name="map", of_run="{}", now="{'Bill No': 'billNumber'}") in found
+    assert [each.name for each in found] == sorted(each.name for each in found)
+
+
+def test_what_was_asked_for_is_not_named() -> None:
+    """It counts, so there is nothing to say; but a flag about rows does not count, and is."""
+    found = changed(stored(), load_settings(OTHERS), OTHERS.keys())
+    assert {each.name for each in found} == OF_THE_ROWS
+
+
+def test_what_nobody_has_set_today_has_not_changed() -> None:
+    """A default is no wish: a run that was begun with flags is gone on with by `resume` alone, without a word."""
+    assert changed(stored(**OTHERS), load_settings({}), ()) == ()
+    assert changed(stored(**OTHERS), load_settings(OTHERS), ()) == ()
+    assert other_system(stored(**OTHERS), load_settings({})) == ()
+
+
+@pytest.mark.parametrize("source", ["flag", "environment", "file"])
+def test_a_change_is_seen_wherever_it_comes_from(environment: Any, source: str) -> None:
+    """The configuration file of today counts like its environment and its flags."""
+    run = stored(rate="1/s")
+    if source == "environment":
+        environment(rate="2/s")
+    if source == "file":
+        write_file("rate = '2/s'")
+    found = changed(run, load_settings({"rate": "2/s"} if source == "flag" else {}), ())
+    assert found == (Difference(name="rate", of_run="1/s", now="2/s"),)
+
+
+@pytest.mark.parametrize(
+    ("option", "of_run", "now"),
+    [
+        ("base_url", "https://eu.api.example.com", "https://crm.api.example.com"),
+        ("username", "till.backoffice", "till.of.somebody.else"),
+    ],
+)
+def test_another_host_or_user_is_another_system(option: str, of_run: str, now: str) -> None:
+    """Both are named with both values, and never as a mere change; the same said otherwise is no difference."""
+    run = stored(**{option: of_run})
+    assert other_system(run, load_settings({option: now})) == (Difference(name=option, of_run=of_run, now=now),)
+    assert changed(run, load_settings({option: now}), ()) == ()
+    assert other_system(run, load_settings({option: of_run})) == ()
+
+
+def test_a_slash_at_the_end_makes_no_other_host() -> None:
+    """An address is compared as it is used."""
+    run = stored(base_url="https://eu.api.example.com")
+    assert other_system(run, load_settings({"base_url": "https://eu.api.example.com/"})) == ()
+
+
+def test_a_run_of_an_older_version_has_the_settings_of_today_where_it_knows_none() -> None:
+    """What did not exist then is as it is set today, and is no change; what does not exist any more is passed over."""
+    run = stored(rate="1/s")
+    del run["outage_timeout"]
+    run["colour"] = "green"
+    now = load_settings({"outage_timeout": "2m"})
+    assert (restored(run, now, ()).rate, restored(run, now, ()).outage_timeout) == ("1/s", "2m")
+    assert changed(run, now, ()) == ()
+
+
+@pytest.mark.parametrize("value", ["many", None, [3]])
+def test_a_stored_value_that_makes_no_sense_is_refused(value: object) -> None:
+    """A journal that somebody wrote into is not believed."""
+    with pytest.raises(ValidationError):
+        restored({**stored(), "max_workers": value}, load_settings({}), ())
+
+
+def test_a_password_is_never_stored(environment: Any) -> None:
+    """What a journal holds of the settings can be shown to anybody; the password of today is the one that counts."""
+    environment(password=SECRET)
+    run = stored(**OTHERS)
+    assert SECRET not in str(run)
+    assert restored(run, load_settings({}), ()).resolve_password().get_secret_value() == SECRET

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkredeem.model import Problem
-from bulkredeem.snapshot import LEADING, Record, SnapshotWriter, has_byte_order_mark, read_headers, read_records
+from bulkredeem.snapshot import (
+    LEADING,
+    Record,
+    SnapshotWriter,
+    copy_records,
+    digest_of,
+    has_byte_order_mark,
+    read_headers,
+    read_records,
+)
 
 CELL = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30) | st.text(
     alphabet="\r\n\",' ;\t\ufeff\u2028", max_size=8
@@ -99,3 +108,71 @@ def test_records_are_read_one_by_one(tmp_path: Path) -> None:
     assert next(records).row_number == 2
     with pytest.raises(ValueError, match="not a number"):
         next(records)
+
+
+@settings(max_examples=50)
+@given(table=tables(), marked=st.booleans(), wanted=st.sets(st.integers(2, 6)))
+@example(table=(["a"], [["\r"], ["\n"], ["\ufeff"], ['"'], [""]]), marked=True, wanted={2, 3, 4, 5, 6})
+def test_a_copy_has_the_wanted_rows_as_they_were(
+    table: tuple[list[str], list[list[str]]],
+    marked: bool,  # noqa: FBT001  drawn
+    wanted: set[int],
+) -> None:
+    """Numbers, cells, headers and byte order mark of the chosen rows are those of the source, and no other row is."""
+    headers, rows = table
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "source.csv", Path(folder) / "target.csv"
+        write(source, headers, rows, marked=marked)
+        expected = [record for record in read_records(source) if record.row_number in wanted]
+        assert copy_records(source, target, wanted.__contains__) == len(expected)
+        assert has_byte_order_mark(target) is marked
+        assert read_headers(target) == tuple(headers)
+        assert list(read_records(target)) == expected
+
+
+def test_a_copy_of_all_rows_is_the_same_file(tmp_path: Path) -> None:
+    """Damaged lines keep their code, their words and their text; not a byte is another one."""
+    source, target = tmp_path / "source.csv", tmp_path / "target.csv"
+    with source.open("w", encoding="utf-8", newline="") as file:
+        writer = SnapshotWriter(file, ["a", "b"], byte_order_mark=True)
+        writer.add(2, ["x", "1\r\n2"])
+        writer.add_damaged(5, Problem(code="RAGGED_ROW", column="", message="too many, cells", detail='8878ru,"half'))
+        writer.add(9, ["\ufeff", ""])
+    assert copy_records(source, target, lambda _: True) == 3
+    assert target.read_bytes() == source.read_bytes()
+    assert digest_of(target) == digest_of(source)
+
+
+def test_a_copy_cannot_be_written_where_nothing_can(tmp_path: Path) -> None:
+    """The operating system's own error says so, for whoever knows which run it is about."""
+    write(tmp_path / "s.csv", ["a"], [["x"]])
+    with pytest.raises(OSError, match="No such file"):
+        copy_records(tmp_path / "s.csv", tmp_path / "nowhere" / "t.csv", lambda _: True)
+    with pytest.raises(OSError, match="No such file"):
+        copy_records(tmp_path / "none.csv", tmp_path / "t.csv", lambda _: True)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    """One changed byte, one more or one less, and it is another; that of a file that is gone is an error."""
+    path = tmp_path / "s.csv"
+    path.write_bytes(b"abc")
+    assert digest_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    found = {digest_of(path)}
+    for content in (b"abd", b"abcd", b"ab", b""):
+        path.write_bytes(content)
+        found.add(digest_of(path))
+    assert len(found) == 5
+    with pytest.raises(OSError, match="No such file"):
+        digest_of(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"row_number,a\r\n\r\n", b"row_number,a\r\n2," + b"x" * 200_000 + b"\r\n"]
+)
+def test_a_file_that_is_no_snapshot_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    """An empty one, one with a blank line, one of another encoding or with an endless cell: each is a ValueError."""
+    path = tmp_path / "s.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"s\.csv|utf-8"):
+        list(read_records(path))

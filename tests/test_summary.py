@@ -24,13 +24,15 @@ from bulkredeem.summary import (
     RunState,
     Summary,
     Tally,
+    Typed,
     closing_sentence,
     exit_code_of,
     iso_utc,
 )
 
 RECORDED = [status for status in Status if status is not Status.PENDING]
-FILE = "reports/latest/not_done.csv"
+FOLDER = "reports/20240726T105224Z-0a1b"
+FILE = f"{FOLDER}/not_done.csv"
 CTRL_C = "somebody pressed Ctrl-C"
 FINISHED = Ending(state=RunState.FINISHED, finished_at=1721991149.5, requests=12, exit_code=1)
 STOPPED = Ending(state=RunState.STOPPED, finished_at=1721991149.5, requests=12, exit_code=3, stop_reason=CTRL_C)
@@ -147,16 +149,18 @@ def test_summary_json_has_the_promised_keys() -> None:
         "run_id",
         "state",
         "stop_reason",
+        "retry_of",
         "input",
         "counts",
         "requests",
         "started_at",
+        "resumed_at",
         "finished_at",
         "duration_seconds",
         "top_errors",
         "exit_code",
     ]
-    assert list(content["input"]) == ["path", "sha256", "rows"]
+    assert list(content["input"]) == ["path", "sha256", "rows", "as_of"]
     assert list(content["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
     assert list(content["top_errors"][0]) == ["code", "message", "count", "example_rows"]
 
@@ -168,10 +172,12 @@ def test_summary_json_of_a_run_that_ended() -> None:
         "run_id": "r-1",
         "state": "stopped",
         "stop_reason": "somebody pressed Ctrl-C",
-        "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4},
+        "retry_of": None,
+        "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4, "as_of": None},
         "counts": {"success": 2, "skipped": 0, "invalid": 0, "refused": 1, "failed": 0, "in_doubt": 0, "pending": 1},
         "requests": 12,
         "started_at": "2024-07-26T10:52:24.000Z",
+        "resumed_at": None,
         "finished_at": "2024-07-26T10:52:29.500Z",
         "duration_seconds": 5.5,
         "top_errors": [{"code": "750", "message": "no", "count": 1, "example_rows": [4]}],
@@ -205,10 +211,14 @@ def test_a_file_without_rows_is_done() -> None:
 
 
 MEND = f"Open {FILE}, mend what it names, and run it:\nbulkredeem run {FILE}"
-AGAIN = f"Run what is left again:\nbulkredeem run {FILE}"
+AGAIN = f"Try them again:\nbulkredeem retry {FOLDER}"
+RESUME = f"bulkredeem resume {FOLDER}"
+GO_ON = f"Go on with the run:\n{RESUME}"
 FAILED = "1 failed and surely not applied"
 IN_DOUBT = "2 in doubt (sent, no trustworthy answer)"
 UPDATED = "rows were updated."
+TYPED = Typed(all="--map 'Bill No=billNumber' --config my.toml", where="--config my.toml")
+"""What somebody typed."""
 
 
 @pytest.mark.parametrize(
@@ -231,37 +241,45 @@ UPDATED = "rows were updated."
         ),
         (
             summary(STOPPED, 4, success=2),
-            f"Stopped early: {CTRL_C}. 2 of 4 {UPDATED} 2 need someone: 2 pending (no outcome yet). {AGAIN}",
+            f"Stopped early: {CTRL_C}. 2 of 4 {UPDATED} 2 need someone: 2 pending (no outcome yet). {GO_ON}",
         ),
         (
             summary(STOPPED, 1),
-            f"Stopped early: {CTRL_C}. 0 of 1 {UPDATED} 1 needs someone: 1 pending (no outcome yet). {AGAIN}",
+            f"Stopped early: {CTRL_C}. 0 of 1 {UPDATED} 1 needs someone: 1 pending (no outcome yet). {GO_ON}",
         ),
-        (summary(STOPPED, success=2), f"Stopped early: {CTRL_C}. All 2 {UPDATED} Nothing is left to do."),
+        (summary(STOPPED, success=2), f"Stopped early: {CTRL_C}. All 2 {UPDATED} {GO_ON}"),
         (summary(None, success=2), f"All 2 {UPDATED} Nothing is left to do."),
     ],
 )
 def test_the_closing_sentence_is_verdict_and_next_step(result: Summary, sentence: str) -> None:
     """A person who reads nothing else knows how it went and what to do."""
-    assert closing_sentence(result, FILE) == sentence
+    assert closing_sentence(result, FOLDER) == sentence
 
 
 @given(st.fixed_dictionaries({str(status): st.integers(0, 3) for status in RECORDED}), st.integers(0, 3))
 def test_the_closing_sentence_agrees_with_the_counts(counts: dict[str, int], pending: int) -> None:
     """Nothing is called done while a row needs someone, and nobody is sent to a file with nothing in it."""
     result = summary(FINISHED, sum(counts.values()) + pending, **counts)
-    sentence = closing_sentence(result, FILE)
+    sentence = closing_sentence(result, FOLDER)
     if result.info.rows:
         assert ("Nothing is left to do" in sentence) is (result.not_done == 0)
-    assert (FILE in sentence) is (result.not_done > 0)
-    assert ("mend" in sentence) is (counts["refused"] + counts["invalid"] > 0)
+    assert (FOLDER in sentence) is (result.not_done > 0)
+    assert ("mend" in sentence) is (FILE in sentence) is (counts["refused"] + counts["invalid"] > 0)
 
 
 def test_the_command_can_be_pasted_whatever_the_folder_is_called() -> None:
     """A blank in a path does not make two files of it, and the flags of this run go into the next one."""
-    sentence = closing_sentence(summary(failed=1), "my reports/not_done.csv", "--map 'Bill No=billNumber'")
+    sentence = closing_sentence(summary(refused=1), "my reports/r-1", TYPED)
     command = sentence.splitlines()[-1]
-    assert shlex.split(command) == ["bulkredeem", "run", "--map", "Bill No=billNumber", "my reports/not_done.csv"]
+    wanted = ["bulkredeem", "run", "--map", "Bill No=billNumber", "--config", "my.toml", "my reports/r-1/not_done.csv"]
+    assert shlex.split(command) == wanted
+
+
+@pytest.mark.parametrize(("ending", "name"), [(STOPPED, "resume"), (FINISHED, "retry")])
+def test_who_goes_on_with_a_run_types_only_where_it_is(ending: Ending, name: str) -> None:
+    """`resume` and `retry` have a run's own settings, and know no option that says how to read a file."""
+    command = closing_sentence(summary(ending, 2, failed=1, in_doubt=1), "my reports/r-1", TYPED).splitlines()[-1]
+    assert shlex.split(command) == ["bulkredeem", name, "--config", "my.toml", "my reports/r-1"]
 
 
 @pytest.mark.parametrize(
@@ -284,10 +302,49 @@ def test_moments_are_written_in_utc_whatever_the_clock_on_the_wall(
 def test_a_reason_that_is_a_sentence_ends_once() -> None:
     """Some reasons to stop are whole sentences, with their full stop."""
     ended = replace(STOPPED, stop_reason="run.log could not be written: No space left on device.")
-    assert "device. 1 of 2 rows" in closing_sentence(summary(ended, 2, success=1), FILE)
+    assert "device. 1 of 2 rows" in closing_sentence(summary(ended, 2, success=1), FOLDER)
 
 
 def test_refused_access_is_mended_before_anything_is_run_again() -> None:
     """Trying again with the same password locks the till."""
     ended = replace(STOPPED, exit_code=4, stop_reason="the platform refused the password")
-    assert "Have the password or the till's permission put right first" in closing_sentence(summary(ended, 2), FILE)
+    sentence = closing_sentence(summary(ended, 2), FOLDER)
+    assert f"Have the password or the till's permission put right first, then go on with the run:\n{RESUME}" in sentence
+
+
+CRASHED = Ending(state=RunState.CRASHED, finished_at=1721991149.5, requests=12, exit_code=None)
+ABANDONED = replace(STOPPED, state=RunState.ABANDONED, stop_reason="it was the wrong file")
+PENDING = "2 pending (no outcome yet)"
+GIVEN_UP = "Abandoned: it was the wrong file."
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (summary(CRASHED, 3, success=1), f"The process died. 1 of 3 {UPDATED} 2 need someone: {PENDING}. {GO_ON}"),
+        (summary(CRASHED, success=2), f"The process died. All 2 {UPDATED} {GO_ON}"),
+        (
+            summary(ABANDONED, 3, success=1),
+            f"{GIVEN_UP} 1 of 3 {UPDATED} 2 need someone: {PENDING}. Nothing goes on with the run.",
+        ),
+        (summary(ABANDONED, success=2), f"{GIVEN_UP} All 2 {UPDATED} Nothing is left to do."),
+    ],
+)
+def test_the_closing_sentence_of_a_run_without_an_end_of_its_own(result: Summary, sentence: str) -> None:
+    """A dead run is gone on with even when all its rows are done, for its reports are not; an abandoned one is not."""
+    assert closing_sentence(result, FOLDER) == sentence
+
+
+@pytest.mark.parametrize("ending", [STOPPED, CRASHED])
+def test_a_run_that_is_not_at_its_end_is_gone_on_with_first(ending: Ending) -> None:
+    """Neither its refused nor its failed rows are mended or retried before: the rest would be run twice."""
+    sentence = closing_sentence(summary(ending, 9, refused=1, invalid=1, failed=1), FOLDER)
+    assert sentence.splitlines()[1:] == [RESUME]
+    assert "mend" not in sentence
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.IN_DOUBT])
+def test_rows_that_may_succeed_now_are_retried(status: Status) -> None:
+    """With nothing to mend in the file the next command is `retry`; with anything, it is to mend and run the file."""
+    assert closing_sentence(summary(**{str(status): 2}), FOLDER).endswith(AGAIN)
+    assert closing_sentence(summary(**{str(status): 2, "refused": 1}), FOLDER).endswith(MEND)

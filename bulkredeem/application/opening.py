@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import SNAPSHOT
-from bulkredeem.application.record import JOURNAL, columns_of, ending_of, info_of, notes_of
+from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.shelf import doubtful_rows
 from bulkredeem.columns import ColumnMap
@@ -17,7 +17,7 @@ from bulkredeem.errors import JournalUnreadableError
 from bulkredeem.journal import Journal, RunLock, network_type_of
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.snapshot import digest_of, read_headers
-from bulkredeem.summary import Ending, RunInfo, RunState, Summary
+from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState, Summary
 
 _NO_SENSE: Final = "{path} is no journal of a run ({error}); it was left as it is."
 
@@ -78,14 +78,14 @@ def rewrite_reports(
 def _understood(folder: Path, journal: Journal, network: str, resources: ExitStack) -> Opened:
     head = journal.head()
     try:
-        _check_snapshot(folder / SNAPSHOT, head.get("snapshot_sha256", ""))
+        _check_snapshot(folder / SNAPSHOT, head.get(SNAPSHOT_SHA256, ""))
         return Opened(
             folder=folder,
             journal=journal,
             head=head,
             info=info_of(head),
             columns=columns_of(head, read_headers(folder / SNAPSHOT)),
-            ending=ending_of(head) or _record_death(journal, folder / SNAPSHOT, info_of(head)),
+            ending=_ended(journal, folder / SNAPSHOT, head),
             network=network,
             resources=resources,
         )
@@ -104,6 +104,17 @@ def _check_snapshot(snapshot: Path, sha256: str) -> None:
         raise JournalUnreadableError(
             f"{snapshot} was changed or cut short since: put the right one back, or run the file again."
         )
+
+
+def _ended(journal: Journal, snapshot: Path, head: Mapping[str, str]) -> Ending:
+    """Return how the run ended; write down first which rows may have been applied, if nobody has."""
+    ending = ending_of(head)
+    if ending is None:
+        return _record_death(journal, snapshot, info_of(head))
+    if ending.state in UNFINISHED and SNAPSHOT_SHA256 not in head:
+        # Version 1 did not write down which rows it left in doubt: none of them may be called failed later.
+        journal.doubt(doubtful_rows(journal, snapshot, died=False))
+    return ending
 
 
 def _record_death(journal: Journal, snapshot: Path, info: RunInfo) -> Ending:

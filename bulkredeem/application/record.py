@@ -13,6 +13,8 @@ from bulkredeem.summary import Ending, RunInfo, RunState
 
 JOURNAL: Final = "journal.sqlite"
 """Its name in the run's folder."""
+SNAPSHOT_SHA256: Final = "snapshot_sha256"
+"""A journal of version 1 has no such key, and knows neither the run's reach nor the rows left in doubt."""
 
 
 def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snapshot_sha256: str) -> dict[str, str]:
@@ -22,7 +24,7 @@ def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snap
         "run_id": info.run_id,
         "path": info.path,
         "sha256": info.sha256,
-        "snapshot_sha256": snapshot_sha256,
+        SNAPSHOT_SHA256: snapshot_sha256,
         "rows": str(info.rows),
         "started_at": repr(info.started_at),
         "as_of": "" if info.as_of is None else repr(info.as_of),

@@ -17,16 +17,20 @@ from bulkredeem.application.running import Run, carry_out, client_for
 from bulkredeem.application.shelf import runs_in
 from bulkredeem.application.terms import Terms
 from bulkredeem.client import Client
-from bulkredeem.errors import ReportsFolderError, RunNotFoundError
+from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
 from bulkredeem.model import DONE, Correction, Invalid, Status
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import copy_records, read_records
 from bulkredeem.summary import UNFINISHED, counted
+from bulkredeem.verdict import SENT_BEFORE
 
 USUAL: Final = frozenset({Status.FAILED, Status.IN_DOUBT, Status.PENDING})
 """What is tried again unless somebody chooses: the others would only be refused, or be invalid, again."""
 NOT_DONE: Final = frozenset(Status) - DONE
 """What can be chosen."""
+_NOBODY_KNOWS: Final = (
+    "{snapshot} cannot be read, so that nobody can tell which rows that retry has taken over: put it back first."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ def _select(opened: Opened, settings: Settings, choice: Choice) -> _Selection:
     doubted = RowNumbers(_doubted(opened))
     overtaken, wanted, left_to_others = _Overtaken(), [], 0
     jobs = judged_rows(opened.folder, opened.columns, settings)
-    for job, (status, code) in zip(jobs, _verdicts(opened), strict=True):
+    for job, (status, code) in zip(jobs, _verdicts(opened, doubted), strict=True):
         number = job.row_number
         is_wanted = choice.wants(status, code)
         left_to_others += is_wanted and number in taken
@@ -166,7 +170,10 @@ def _taken_over(opened: Opened) -> Iterator[int]:
     """Yield the rows that other runs have taken over from this one."""
     for run in runs_in(opened.folder.parent):
         if run.info and run.info.retry_of == opened.info.run_id:
-            yield from (record.row_number for record in read_records(run.folder / SNAPSHOT))
+            try:
+                yield from (record.row_number for record in read_records(run.folder / SNAPSHOT))
+            except (OSError, ValueError) as exc:
+                raise JournalUnreadableError(_NOBODY_KNOWS.format(snapshot=run.folder / SNAPSHOT)) from exc
 
 
 def _doubted(opened: Opened) -> Iterator[int]:
@@ -175,8 +182,8 @@ def _doubted(opened: Opened) -> Iterator[int]:
     yield from (outcome.row_number for outcome in opened.journal.outcomes() if outcome.status is Status.IN_DOUBT)
 
 
-def _verdicts(opened: Opened) -> Iterator[tuple[Status, str]]:
-    """Yield status and error code of every row, in the file's order."""
+def _verdicts(opened: Opened, doubted: RowNumbers) -> Iterator[tuple[Status, str]]:
+    """Yield status and error code of every row, in the file's order, as the reports tell them."""
     coming = opened.journal.outcomes()
     outcome = next(coming, None)
     for record in read_records(opened.snapshot):
@@ -184,4 +191,4 @@ def _verdicts(opened: Opened) -> Iterator[tuple[Status, str]]:
             yield outcome.status, outcome.error_code
             outcome = next(coming, None)
         else:
-            yield Status.PENDING, ""
+            yield Status.PENDING, SENT_BEFORE.code if record.row_number in doubted else ""

@@ -262,21 +262,20 @@ class _Runner:
 
     def _write_results(self) -> tuple[Tally, Exception | None]:
         """Write the results from the journal; when that fails, return what is known to be recorded and the failure."""
-        folder = self._prepared.folder
+        folder, journal = self._prepared.folder, self._prepared.journal
+        # What the disk did not take may have been applied all the same.
+        left, before = self._left_in_doubt | journal.sent_and_waiting, self._prepared.earlier.doubted
         try:
             tally = write_results(
                 folder,
                 folder / SNAPSHOT,
-                self._prepared.journal.outcomes(),
-                is_doubted=self._is_doubted,
+                journal.outcomes(),
+                is_doubted=lambda row_number: row_number in left or row_number in before,
                 proceed=self._check_at_once,
             )
         except Exception as exc:  # noqa: BLE001  a damaged snapshot must not keep the ending from being told
             return self._recorded(), exc
         return tally, None
-
-    def _is_doubted(self, row_number: int) -> bool:
-        return row_number in self._left_in_doubt or row_number in self._prepared.earlier.doubted
 
     def _recorded(self) -> Tally:
         """Return the count of what is durable; the recorder's own holds what still waits, too."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import SNAPSHOT
-from bulkredeem.application.record import JOURNAL, ending_of, info_of
+from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, ending_of, info_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.errors import JournalError, RunNotFoundError
-from bulkredeem.journal import Journal, Owner, network_type_of, owner_of
+from bulkredeem.journal import Journal, Owner, owner_of
 from bulkredeem.model import Status
 from bulkredeem.snapshot import read_records
 from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState
@@ -89,7 +89,7 @@ def look_at(folder: Path) -> Shelved:
             return Shelved(folder=folder, state=RunState.RUNNING, owner=owner, problem="It reads its file.")
         return Shelved(folder=folder, state=RunState.NOT_BEGUN, problem=_NOT_BEGUN.format(folder=folder))
     try:
-        with closing(Journal.open_existing(folder / JOURNAL, network=bool(network_type_of(folder)))) as journal:
+        with closing(Journal.open_to_read(folder / JOURNAL)) as journal:
             return _look_into(journal, folder, owner)
     except JournalError as exc:
         return Shelved(folder=folder, state=RunState.UNREADABLE, owner=owner, problem=str(exc))
@@ -100,20 +100,20 @@ def look_at(folder: Path) -> Shelved:
 
 def settled_rows(run: Shelved) -> list[int]:
     """Return the rows of a run that have an outcome. Raises JournalError."""
-    with closing(Journal.open_existing(run.folder / JOURNAL)) as journal:
+    with closing(Journal.open_to_read(run.folder / JOURNAL)) as journal:
         return list(journal.settled())
 
 
 def doubtful_rows(journal: Journal, snapshot: Path, *, died: bool) -> Iterator[int]:
     """Yield the rows without an outcome that may have been applied, in the file's order.
 
-    Of a run that died, that is every row within the journal's reach, and of one whose journal knows of no reach (it is
-    of an older version) every row; else those that were left in doubt when it stopped.
+    Of a run that died, that is every row within the journal's reach, else those that were left in doubt when it
+    stopped; of one whose journal knows of neither (it is of an older version) it is every row.
     """
     settled, doubted = RowNumbers(journal.settled()), RowNumbers(journal.doubted())
-    knows_its_reach = "snapshot_sha256" in journal.head()
+    knows_its_reach, reach = SNAPSHOT_SHA256 in journal.head(), journal.reach
     for record in read_records(snapshot):
-        within = died and (record.row_number <= journal.reach or not knows_its_reach)
+        within = not knows_its_reach or (died and record.row_number <= reach)
         if record.row_number not in settled and (within or record.row_number in doubted):
             yield record.row_number
 

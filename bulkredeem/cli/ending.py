@@ -19,7 +19,8 @@ def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> Non
     if not quiet:
         _show_counts(console, run)
         show_groups(console, "What went wrong most:", run.summary.top_errors)
-        say_whole(console, f"Every row: {run.folder / RESULTS}")
+        if (run.folder / RESULTS).exists():
+            say_whole(console, f"Every row: {run.folder / RESULTS}")
     sentence, *command = closing_sentence(run.summary, str(run.folder), typed).splitlines()
     say(console, sentence, style="bold")
     for line in command:

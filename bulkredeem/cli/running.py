@@ -34,13 +34,15 @@ from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import (
     BulkRedeemError,
+    BusyError,
+    ConfigurationError,
     ExitCode,
     OtherSystemError,
     RunNotFoundError,
     SignalledError,
     Stopping,
 )
-from bulkredeem.model import Rate
+from bulkredeem.model import DONE, Rate
 from bulkredeem.moments import deadline_moment
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
@@ -95,7 +97,7 @@ async def go_on(
             say(command.console, f"There is no unfinished run in {settings.reports}.")
             return ExitCode.DONE
         if not unfinished:
-            raise RunNotFoundError(f"There is no unfinished run in {settings.reports}.")
+            raise _nothing_to_go_on_with(settings.reports)
         folder = unfinished[0].folder
     else:
         folder = find_run(settings.reports, name)
@@ -106,10 +108,21 @@ async def go_on(
     return code
 
 
+def _nothing_to_go_on_with(reports: Path) -> BulkRedeemError:
+    """Return what says why there is no unfinished run: somebody works on it, or it is not there."""
+    busy = next((run for run in runs_in(reports) if run.owner), None)
+    if busy and busy.owner:
+        return BusyError(f"{busy.folder} is being worked on by {busy.owner.in_words()}; no other run is unfinished.")
+    return RunNotFoundError(f"There is no unfinished run in {reports}.")
+
+
 async def try_again(
     name: str | None, settings: Settings, flags: Mapping[str, Any], choice: Choice, typed: Typed
 ) -> ExitCode:
     """Run the rows again that the run of this name, or the newest one, left."""
+    done = sorted(choice.statuses & DONE)
+    if done:
+        raise ConfigurationError(f"--status {done[0]}: such rows are done, and nothing sends them again.")
     command = _Command(settings, typed, shares_pace=False)
     folder = find_run(settings.reports, name) if name else newest_in(settings.reports)
 

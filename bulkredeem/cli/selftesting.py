@@ -55,7 +55,7 @@ def _tell(console: Console, findings: Findings, folder: Path) -> ExitCode:
         say_whole(console, f"Everything of it is in {folder}.")
         say(
             console,
-            f"The promise does not hold here: {tried}, {len(findings.complaints)} complaints.",
+            f"The promise does not hold here: {tried}, {counted(len(findings.complaints), 'complaint')}.",
             style="bold red",
         )
         return ExitCode.NOT_ALL_DONE

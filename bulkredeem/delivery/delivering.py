@@ -61,6 +61,8 @@ class _Tries:
     """Those that went unanswered and are not excused."""
     since: int = 0
     """How many tries of all rows had finished when its last one was sent."""
+    password: int = 0
+    """Which of the run's passwords its last one had."""
     is_open: bool = False
     """Whether a request is out whose answer is not known yet, or has succeeded without anybody knowing yet."""
     last_reply: Reply | None = None
@@ -170,6 +172,7 @@ class Delivery:
         self.requests += 1
         tries.total += 1
         tries.since = self._gate.finished
+        tries.password = self._gate.passwords
         tries.is_open = True
         answer = await self._attempt(tries.correction)
         verdict = self._judge(answer, tries.correction)
@@ -201,9 +204,10 @@ class Delivery:
             tries.unanswered += 1
         if isinstance(answer, Reply) and answer.password_renewed:
             tries.excused += 1
-            self._gate.prove_again()
+            self._gate.prove_again(tries.password)
         else:
-            self._gate.note(tries.correction.row_number, sign, verdict.code)
+            row_number = tries.correction.row_number
+            self._gate.note(row_number, sign, verdict.code, throttled=verdict.throttled, password=tries.password)
 
     def _is_to_blame(self, tries: _Tries, verdict: Verdict) -> bool | None:
         """Say whether a row's attempts are used up, and not by an outage; None when others have to tell first."""

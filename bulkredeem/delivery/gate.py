@@ -18,6 +18,8 @@ PROBE_FIRST: Final = 1.0
 """Seconds from the declaration of an outage to the first probe; doubled for each further one."""
 PROBE_MOST: Final = 30.0
 """Seconds between two probes at most: so long a run may go on sleeping when the platform is back."""
+END_LOOKED_FOR: Final = 1.0
+"""Seconds between two looks whether a try that was sent before the outage has ended it, while the next probe waits."""
 
 _T = TypeVar("_T")
 
@@ -47,8 +49,10 @@ class Gate:
         self._sleep = sleep
         self._on_outage = on_outage
         self._places = asyncio.Semaphore(width)
+        self._next_in_line = asyncio.Lock()
         self._alone = asyncio.Lock()
         self._accepted = False
+        self._passwords = 1
         self._wait_for_probe = PROBE_FIRST
 
     @property
@@ -66,34 +70,42 @@ class Gate:
         """How many tries have finished so far."""
         return self._watch.finished
 
+    @property
+    def passwords(self) -> int:
+        """How many passwords there were so far: what one has proved says nothing about the next."""
+        return self._passwords
+
     async def passed(self, slot: Callable[[], Awaitable[None]], attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Make an attempt as soon as it may be made and has its slot, and return what it returns.
 
         Raises what `sleep` and `slot` raise when the run drains, and what the attempt raises.
         """
         async with self._places:
-            while True:
-                if not self._lets_one_pass():
-                    await slot()
-                    # Many wait long for their slots: the platform may have gone in the meantime.
-                    if not self._lets_one_pass():
-                        return await attempt()
+            while not await self._slot_for_one_of_many(slot):
                 async with self._alone:
                     await self._until_the_next_probe()
                     # Whoever went before may have found the platform back: then all that waited here go at once.
                     if self._lets_one_pass():
                         await slot()
                         return await attempt()
+            return await attempt()
 
-    def note(self, row_number: int, sign: Sign, code: str = "") -> None:
-        """Take note of a finished try and its error code. Raises OutageError when nothing was answered for too long."""
+    def note(
+        self, row_number: int, sign: Sign, code: str = "", *, throttled: bool = False, password: int | None = None
+    ) -> None:
+        """Take note of a finished try and its error code. Raises OutageError when nothing was answered for too long.
+
+        `throttled` tries never use up a row's attempts, also when their sign is that nobody answered (a 503 that says
+        how long to wait). `password` is what `passwords` said when the try was sent; None for the last one.
+        """
         was_outage = self._watch.is_outage
         self._watch.note(row_number, sign, remaining=self._remaining())
-        self._accepted = self._accepted or sign is Sign.ANSWERED
+        self._accepted = self._accepted or (sign is Sign.ANSWERED and password in {None, self._passwords})
         if self._watch.is_outage is not was_outage:
             self._wait_for_probe = PROBE_FIRST
             self._on_outage(self._watch.is_outage)
-        if self._watch.unanswered_for >= self._outage_timeout and (self.is_outage or sign is Sign.THROTTLED):
+        never_used_up = self.is_outage or throttled or sign is Sign.THROTTLED
+        if never_used_up and self._watch.unanswered_for >= self._outage_timeout:
             self._end(sign, code)
 
     def refuse_to_wait(self, seconds: float) -> None:
@@ -104,9 +116,11 @@ class Gate:
                 f" ({self._outage_timeout:,.0f} s)"
             )
 
-    def prove_again(self) -> None:
-        """Let one go alone again: the password has changed, and may be wrong."""
-        self._accepted = False
+    def prove_again(self, password: int) -> None:
+        """Let one go alone again: the password with that number was replaced, and the new one may be wrong."""
+        if password == self._passwords:
+            self._passwords += 1
+            self._accepted = False
 
     def may_give_up(self, row_number: int, *, since: int, under_way: int) -> bool | None:
         """Say whether a row whose attempts are used up is to blame for it, and not the platform; None: not known yet.
@@ -124,10 +138,25 @@ class Gate:
     def _lets_one_pass(self) -> bool:
         return not self._accepted or self._watch.is_outage
 
+    async def _slot_for_one_of_many(self, slot: Callable[[], Awaitable[None]]) -> bool:
+        """Take a slot and return True, or return False as soon as only one may go at a time."""
+        # One after another: who has queued for a slot keeps its turn there, and an outage would find the first probe
+        # behind all those who no longer need theirs.
+        async with self._next_in_line:
+            if self._lets_one_pass():
+                return False
+            await slot()
+            # That may have been long: the platform may have gone in the meantime.
+            return not self._lets_one_pass()
+
     async def _until_the_next_probe(self) -> None:
+        """Wait as long as the next probe has to; no longer than the outage lasts."""
+        left = self._outage_timeout - self._watch.unanswered_for
+        wait = min(self._wait_for_probe, left)
+        while self._watch.is_outage and wait > 0:
+            await self._sleep(min(wait, END_LOOKED_FOR))
+            wait -= END_LOOKED_FOR
         if self._watch.is_outage:
-            left = self._outage_timeout - self._watch.unanswered_for
-            await self._sleep(max(0.0, min(self._wait_for_probe, left)))
             self._wait_for_probe = min(2 * self._wait_for_probe, PROBE_MOST)
 
     def _end(self, sign: Sign, code: str) -> None:

@@ -20,8 +20,8 @@ from bulkredeem.moments import time_in_words
 
 LOCK: Final = "run.lock"
 """Its name in the run's folder. It holds who has the lock, for people: that it is locked is what counts."""
-TRIES: Final = 5
-"""How often the lock is asked for: whoever looks who has it holds it for a moment, too."""
+TRIES: Final = 100
+"""How often the lock is asked for while somebody only looks who has it, and holds it for a moment, too."""
 BETWEEN_TRIES: Final = 0.02
 """Seconds between two of them."""
 _MOST_WORDS: Final = 4096
@@ -62,7 +62,7 @@ class RunLock:
         with _translated(path), ExitStack() as undoing:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             undoing.callback(os.close, descriptor)
-            if not _locked(descriptor, fcntl.LOCK_EX, tries=TRIES, sleep=sleep):
+            if not _taken(descriptor, sleep):
                 raise BusyError(f"{folder} is being worked on by {_read_owner(descriptor).in_words()}.")
             _write_owner(descriptor, Owner(pid=os.getpid(), host=socket.gethostname(), since=now))
             undoing.pop_all()
@@ -88,21 +88,32 @@ def owner_of(folder: Path) -> Owner | None:
         return None
     try:
         return None if _locked(descriptor, fcntl.LOCK_SH) else _read_owner(descriptor)
+    except OSError:
+        return None  # where there are no locks nobody can have one
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int, kind: int, *, tries: int = 1, sleep: Callable[[float], object] = time.sleep) -> bool:
-    """Try to take a lock, and say whether that was possible. Raises OSError where there are no locks."""
-    for number in range(tries):
-        if number:
-            sleep(BETWEEN_TRIES)
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        return True
+def _taken(descriptor: int, sleep: Callable[[float], object]) -> bool:
+    """Take the lock and say whether that was possible; wait for those who only look."""
+    for _ in range(TRIES):
+        if _locked(descriptor, fcntl.LOCK_EX):
+            return True
+        if not _locked(descriptor, fcntl.LOCK_SH):
+            return False
+        # It can be shared, so nobody works on the run. To keep the share would be in the way of the next who asks.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        sleep(BETWEEN_TRIES)
     return False
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Try to take a lock, and say whether that was possible. Raises OSError where there are no locks."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_owner(descriptor: int, owner: Owner) -> None:

@@ -56,7 +56,10 @@ def _mounts() -> Iterable[Mount]:
 
 def network_type_of(folder: Path, *, mounts: Callable[[], Iterable[Mount]] = _mounts) -> str:
     """Return the type of the network file system that a folder lies on; empty for a local one, or an unknown one."""
-    inside = [mount for mount in mounts() if folder.resolve().is_relative_to(mount.mountpoint)]
+    try:
+        inside = [mount for mount in mounts() if folder.resolve().is_relative_to(mount.mountpoint)]
+    except OSError:
+        return ""  # without /proc, say, nobody knows
     # The longest path is the nearest; of two on one folder the later hides the earlier, and sorting keeps their order.
     nearest = sorted(inside, key=lambda mount: len(mount.mountpoint))[-1:]
     return "".join(mount.fstype for mount in nearest if mount.fstype.lower() in NETWORK_TYPES)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bulkredeem.model import Status
+import orjson
+
+from bulkredeem.model import DONE, Status
+from bulkredeem.report import SUMMARY
 from bulkredeem.sandbox import Sandbox
+from bulkredeem.summary import NOT_DONE
 
 HEADER: Final = ("redemptionId", "billNumber", "identifierValue")
 _PLAIN: Final = 24
@@ -56,10 +60,11 @@ def write(lines: Sequence[Line], path: Path) -> None:
 
 def complaints(lines: Sequence[Line], results: Path, sandbox: Sandbox) -> Iterator[str]:
     """Say what is not as promised, once everything was gone on with: nothing, if the promise holds."""
-    verdicts = _verdicts(results)
+    rows = _verdicts(results)
+    verdicts = dict(rows)
     applied = Counter((each.identifier, each.fields.get("billNumber")) for each in sandbox.applied)
-    if set(verdicts) != {line.row_number for line in lines}:
-        yield f"{len(verdicts)} of {len(lines)} rows are in {results.name}"
+    if sorted(number for number, _ in rows) != [line.row_number for line in lines]:
+        yield f"{results.name} has {len(rows)} rows with {len(verdicts)} numbers, the file has {len(lines)} rows"
     for line in lines:
         status = verdicts.get(line.row_number)
         times = applied[line.redemption_id, line.bill_number]
@@ -70,6 +75,16 @@ def complaints(lines: Sequence[Line], results: Path, sandbox: Sandbox) -> Iterat
         if status in {Status.INVALID, Status.SKIPPED, Status.FAILED, Status.REFUSED} and times:
             yield f"row {line.row_number} is {status}, and was applied"
     yield from _older_values(lines, sandbox)
+    yield from _contradictions(rows, results)
+
+
+def _contradictions(rows: Sequence[tuple[int, Status]], results: Path) -> Iterator[str]:
+    """Say which other report of the run tells something else than the results."""
+    counts = orjson.loads(results.with_name(SUMMARY).read_bytes())["counts"]
+    if counts != {str(status): sum(1 for _, each in rows if each is status) for status in Status}:
+        yield f"the counts of {SUMMARY} are not those of {results.name}"
+    if _verdicts(results.with_name(NOT_DONE)) != [row for row in rows if row[1] not in DONE]:
+        yield f"{NOT_DONE} does not hold the rows of {results.name} that are not done"
 
 
 def _older_values(lines: Sequence[Line], sandbox: Sandbox) -> Iterator[str]:
@@ -81,9 +96,9 @@ def _older_values(lines: Sequence[Line], sandbox: Sandbox) -> Iterator[str]:
             yield f"redemption {redemption} ends with {now.bill_number if now else 'nothing'}, not with {bill_number}"
 
 
-def _verdicts(results: Path) -> Mapping[int, Status]:
-    with results.open(encoding="utf-8", newline="") as file:
-        return {int(row["row_number"]): Status(row["status"]) for row in csv.DictReader(file)}
+def _verdicts(report: Path) -> list[tuple[int, Status]]:
+    with report.open(encoding="utf-8", newline="") as file:
+        return [(int(row["row_number"]), Status(row["status"])) for row in csv.DictReader(file)]
 
 
 def _kinds() -> Iterator[tuple[str, str, str, frozenset[Status]]]:

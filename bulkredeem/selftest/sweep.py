@@ -24,6 +24,7 @@ from bulkredeem.report import RESULTS
 from bulkredeem.sandbox import Fault, Sandbox, Then
 from bulkredeem.sandbox.values import UpdateRequest
 from bulkredeem.selftest.story import Line, complaints, tell, write
+from bulkredeem.summary import RunState
 
 AT_RANDOM: Final = 50
 """Moments among all calls, whatever they do."""
@@ -148,7 +149,7 @@ class _Case:
                 recorded, before = self._recorded(), len(self._arrived)
                 code = await self._start(sandbox, death, *self._command())
                 found += self._sent_again(recorded, before)
-                if code in _ENDED:
+                if code in _ENDED or self._has_finished():
                     return [*found, *complaints(self._lines, self._run_folder() / RESULTS, sandbox)]
                 found += self._half_written()
         return [*found, f"the run did not come to an end in {_MOST_STRETCHES} stretches"]
@@ -191,6 +192,10 @@ class _Case:
 
     def _sent_again(self, recorded: set[tuple[str, object]], before: int) -> list[str]:
         return [f"{bill} was sent again although it had an outcome" for _, bill in recorded & {*self._arrived[before:]}]
+
+    def _has_finished(self) -> bool:
+        """Say whether the run is at its end although its process was killed: just after that became durable."""
+        return any(run.state is RunState.FINISHED for run in runs_in(self._folder / "reports"))
 
     def _half_written(self) -> list[str]:
         """Say which results are there and not whole."""
