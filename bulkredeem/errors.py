@@ -102,6 +102,11 @@ class OutageError(BulkRedeemError):
 
     exit_code = ExitCode.STOPPED_EARLY
 
+    def __init__(self, message: str, *, may_be_the_rows: bool = False) -> None:
+        """`may_be_the_rows`: so few were left that perhaps it is just these which the platform cannot answer."""
+        super().__init__(message)
+        self.may_be_the_rows = may_be_the_rows
+
 
 class DeadlineError(BulkRedeemError):
     """The moment has come after which no row is to start."""

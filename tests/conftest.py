@@ -291,9 +291,9 @@ class Started:
                     return
         pytest.fail(f"it never said {words!r}")
 
-    async def ended(self) -> Ended:
+    async def ended(self, within: float = 60.0) -> Ended:
         """Wait for its end, but not for ever, and return what it left on its pipes."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(within):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
         self.heard += [out or b"", err or b""]
@@ -519,7 +519,7 @@ def typed(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., Ended]:
-    """Type a command in this process: one of those that send nothing, and do not need an event loop of their own."""
+    """Type a command in this process: one that sends nothing; from a coroutine only one without a loop of its own."""
 
     def type_it(*words: str | Path) -> Ended:
         monkeypatch.setattr(sys, "argv", ["bulkredeem", *map(str, words)])

@@ -754,6 +754,7 @@ def start_of(rows: int, paused_for: float = 0.0) -> Start:
         seconds=None,
         fit=None,
         deadline=None,
+        patience=900.0,
         remarks=(),
         live=Live(requests=lambda: 0, paused_for=lambda: paused_for, is_outage=lambda: False),
     )

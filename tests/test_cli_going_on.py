@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import signal
 import socket
 import time
@@ -55,7 +56,8 @@ async def _secrets_stay_secret(terminal: Terminal, sandbox: Sandbox) -> AsyncIte
 
 async def under_way(terminal: Terminal, sandbox: Sandbox, *words: str | Path) -> Any:
     """Start a run at a turnstile, and return it when ten rows are answered and four requests wait."""
-    process = await terminal.start("run", *words, "--max-workers", "4")
+    # They may wait longer than usual: on a busy machine whoever comes meanwhile takes half a minute to start.
+    process = await terminal.start("run", *words, "--max-workers", "4", "--timeout", "600")
     await terminal.until(lambda: sandbox.requests == 14)
     return process
 
@@ -217,19 +219,15 @@ class TestAbandon:
     """Closing a wrong run for good."""
 
     async def test_nothing_goes_on_with_it(self, terminal: Terminal, write_csv: WriteCsv, rehearsal: Rehearsal) -> None:
-        """`resume` finds nothing any more, by name or without; the rows can still be retried, each sent once in all."""
+        """`resume` finds nothing any more; the rows can still be retried, and each was applied once in all."""
         folder = await rehearsal.stopped(write_csv(good_rows(30)), rows=7)
         done = terminal.statuses(folder).count("success")
         abandoned = await terminal.run("abandon", folder.name, "--reason", "it was last week's file", "--json")
         assert (abandoned.code, abandoned.objects) == (0, [terminal.summary(folder)])
         assert abandoned.objects[0]["state"] == "abandoned"
         assert "Abandoned: it was last week's file." in abandoned.err
-        by_itself, by_name = await asyncio.gather(terminal.run("resume"), terminal.run("resume", folder.name))
-        assert (by_itself.code, by_itself.err) == (2, "There is no unfinished run in reports.\n")
-        assert (by_name.code, by_name.err) == (
-            2,
-            f"reports/{folder.name} is abandoned: there is nothing to go on with.\n",
-        )
+        resumed = await terminal.run("resume")
+        assert (resumed.code, resumed.err) == (2, "There is no unfinished run in reports.\n")
         retried = await terminal.run("retry", "--json")
         assert (retried.code, retried.objects[0]["counts"]["success"]) == (0, 30 - done)
         assert Counter(each.identifier for each in rehearsal.sandbox.applied) == Counter(
@@ -393,6 +391,8 @@ WRONG = {
     "abandon no-such-run --reason x": NO_SUCH_RUN,
     "resume 2026": "2 runs in reports begin with 2026; 'bulkredeem runs' lists those there are.",
     "report 20260101T": "2 runs in reports begin with 20260101T; 'bulkredeem runs' lists those there are.",
+    "retry ''": "An empty name is no run's; 'bulkredeem runs' lists those there are.",
+    "resume ''": "An empty name is no run's; 'bulkredeem runs' lists those there are.",
     "retry --status success": "--status success: such rows are done, and nothing sends them again.",
     "retry --reports elsewhere": "There is no run in elsewhere.",
     "resume --reports elsewhere": "There is no unfinished run in elsewhere.",
@@ -430,7 +430,7 @@ def _two_runs(nothing_configured: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("words", WRONG)
 def test_what_makes_no_sense_is_one_sentence(typed: Callable[..., Ended], words: str) -> None:
     """A run that is none or not the only one, and a value that is none: exit 2, and a sentence that names it."""
-    ended = typed(*words.split())
+    ended = typed(*shlex.split(words))
     assert (ended.code, ended.out) == (2, "")
     (sentence,) = ended.err.splitlines()
     assert sentence.startswith(WRONG[words])

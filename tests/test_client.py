@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any, Self
 from unittest.mock import Mock
 
@@ -26,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from bulkredeem.application.running import client_for
 from bulkredeem.client import (
     MAX_REPLY,
     MAX_REQUEST_ID,
@@ -36,8 +38,14 @@ from bulkredeem.client import (
     request_body,
     retry_after_seconds,
 )
-from bulkredeem.model import Answer, Correction, Reply, Trouble
+from bulkredeem.delivery import Delivery, Gate
+from bulkredeem.errors import AccessRefusedError
+from bulkredeem.model import Answer, Correction, Invalid, Outcome, Rate, Reply, Status, Trouble
+from bulkredeem.outage import Watch
+from bulkredeem.pace import Pace
+from bulkredeem.processor import Pool, Stop
 from bulkredeem.sandbox import Fault, Sandbox, Then, script
+from bulkredeem.settings import load_settings
 
 ASHA = Correction(
     row_number=2,
@@ -609,3 +617,165 @@ async def test_a_cancelled_update_ends_at_once() -> None:
         update.cancel()
         with pytest.raises(asyncio.CancelledError):
             await update
+
+
+# A password that is replaced meanwhile
+
+
+class Safe:
+    """Where a new password may lie, and how often somebody looked."""
+
+    def __init__(self, password: str | None) -> None:
+        """Put a password into it, or none."""
+        self.password = password
+        self.looks = 0
+
+    def look(self) -> str | None:
+        """Return the authorization with what lies there."""
+        self.looks += 1
+        return basic_authorization("sandbox.till", self.password) if self.password else None
+
+
+def renewing(sandbox: Sandbox, safe: Safe, *, max_connections: int = 1) -> Client:
+    """Build a client that looks for another password when its own, the sandbox's at first, is refused."""
+    return Client(
+        sandbox.base_url,
+        AUTHORIZATION,
+        timeout=20.0,
+        max_connections=max_connections,
+        renewed_authorization=safe.look,
+    )
+
+
+def row_of(number: int) -> Correction:
+    """Return a correction of a redemption and a customer of its own."""
+    return replace(ASHA, row_number=number, redemption_id=f"R{number}", identifier_value=f"9199{number:08}")
+
+
+def statuses(answers: list[Answer]) -> set[tuple[int, bool]]:
+    """Return which statuses came, and whether the password had been replaced by then."""
+    assert all(isinstance(answer, Reply) for answer in answers)
+    return {(answer.http_status, answer.password_renewed) for answer in answers if isinstance(answer, Reply)}
+
+
+async def test_a_new_password_is_looked_for_at_the_first_401(sandbox: Sandbox) -> None:
+    """The refused update is not repeated here, but said to be worth it; the next has the new password."""
+    safe = Safe("new")
+    async with renewing(sandbox, safe) as client:
+        before = await client.update(row_of(2))
+        assert safe.looks == 0
+        sandbox.password = "new"
+        refused, after = await client.update(row_of(3)), await client.update(row_of(3))
+    assert [statuses([each]) for each in (before, refused, after)] == [{(200, False)}, {(401, True)}, {(200, False)}]
+    assert (safe.looks, sandbox.requests, len(sandbox.applied)) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("found", [None, "sandbox", "neither"], ids=["none", "the same", "another that is wrong"])
+async def test_a_new_password_is_looked_for_only_once(sandbox: Sandbox, found: str | None) -> None:
+    """A second 401 is the last word, whatever lies there by then: tills get locked."""
+    safe = Safe(found)
+    sandbox.password = "new"
+    async with renewing(sandbox, safe) as client:
+        first = await client.update(ASHA)
+        safe.password = "new"
+        others = [await client.update(ASHA) for _ in range(3)]
+    assert statuses([first]) == {(401, found == "neither")}
+    assert statuses(others) == {(401, False)}
+    assert safe.looks == 1
+
+
+async def test_nothing_but_a_401_asks_for_another_password(sandbox: Sandbox) -> None:
+    """A till without the permission, or a failing server, is not helped by one."""
+    safe = Safe("new")
+    faults = [Fault(status=status) for status in (400, 402, 403, 407, 500)]
+    sandbox.faults = script({"8878ru": faults})
+    async with renewing(sandbox, safe) as client:
+        answers = [await client.update(ASHA) for _ in faults]
+        sandbox.permitted = False
+        answers.append(await client.update(ASHA))
+    assert statuses(answers) == {(400, False), (402, False), (403, False), (407, False), (500, False)}
+    assert safe.looks == 0
+
+
+async def test_all_under_way_hear_of_the_new_password(sandbox: Sandbox) -> None:
+    """Of 32 refused at once one looks for it; all the others are told, too, that theirs was the old one."""
+    safe = Safe("new")
+    sandbox.password = "new"
+    async with renewing(sandbox, safe, max_connections=32) as client:
+        refused = await asyncio.gather(*(client.update(row_of(number)) for number in range(2, 34)))
+        after = await asyncio.gather(*(client.update(row_of(number)) for number in range(2, 34)))
+    assert statuses(refused) == {(401, True)}
+    assert statuses(after) == {(200, False)}
+    assert (safe.looks, len(sandbox.applied)) == (1, 32)
+
+
+async def at_once(_seconds: float) -> None:
+    """Sleep not at all."""
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("lies_there", ["new", "neither"])
+async def test_a_password_change_under_32_workers(sandbox: Sandbox, lies_there: str) -> None:
+    """All 32 are tried again with the new password, the first of them alone, and none is refused wrongly.
+
+    When what lies there is wrong, too, it is tried once, and not 32 times.
+    """
+    safe = Safe(lies_there)
+    async with renewing(sandbox, safe, max_connections=32) as client:
+        gate = Gate(Watch(), width=32, outage_timeout=900.0, remaining=lambda: 100, sleep=at_once)
+        stop = Stop()
+        delivery = Delivery(
+            client.update, Pace(Rate.parse("none")), gate, max_attempts=1, sleep=at_once, proceed=stop.check
+        )
+        await delivery.deliver(row_of(2))
+        sandbox.password = "new"
+        outcomes: list[Outcome] = []
+
+        async def record(outcome: Outcome | Invalid) -> None:
+            assert isinstance(outcome, Outcome)
+            outcomes.append(outcome)
+
+        await Pool(delivery.deliver, record, stop=stop, max_workers=32).run(map(row_of, range(3, 35)))
+    if lies_there == "new":
+        assert {(outcome.status, outcome.attempts) for outcome in outcomes} == {(Status.SUCCESS, 2)}
+        assert (len(outcomes), stop.cause) == (32, None)
+    else:
+        assert isinstance(stop.cause, AccessRefusedError)
+        assert outcomes == []
+        assert sandbox.requests == 1 + 32 + 1
+    assert safe.looks == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_renewed"),
+    [
+        pytest.param("sandbox\n", "new\n", True, id="replaced"),
+        pytest.param("sandbox", "sandbox\n", False, id="the same, with a line end"),
+        pytest.param("sandbox", None, False, id="taken away"),
+        pytest.param("sandbox", b"\xff", False, id="unreadable"),
+    ],
+)
+async def test_the_password_file_is_read_again(
+    nothing_configured: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sandbox: Sandbox,
+    before: str,
+    after: str | bytes | None,
+    *,
+    is_renewed: bool,
+) -> None:
+    """A run that began before the password was changed goes on with the file's new one; nothing else is an error."""
+    file = nothing_configured / "password"
+    file.write_text(before)
+    monkeypatch.setenv("BULKREDEEM_BASE_URL", sandbox.base_url)
+    monkeypatch.setenv("BULKREDEEM_USERNAME", sandbox.username)
+    monkeypatch.setenv("BULKREDEEM_PASSWORD_FILE", str(file))
+    async with client_for(load_settings({})) as client:
+        sandbox.password = "new"
+        if after is None:
+            file.unlink()
+        else:
+            file.write_bytes(after if isinstance(after, bytes) else after.encode())
+        answers = [await client.update(ASHA) for _ in range(2)]
+    assert statuses(answers[:1]) == {(401, is_renewed)}
+    assert statuses(answers[1:]) == {(200 if is_renewed else 401, False)}

@@ -21,7 +21,7 @@ from bulkredeem.delivery import (
     Gate,
     Hooks,
 )
-from bulkredeem.errors import AccessRefusedError, Stopping
+from bulkredeem.errors import AccessRefusedError, OutageError, ReportError, Stopping, TlsError
 from bulkredeem.model import Answer, Correction, Outcome, Rate, Reply, Sign, Status, Trouble
 from bulkredeem.outage import Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, Pace
@@ -56,6 +56,9 @@ AT_ONCE = Reply(http_status=429, body={}, retry_after=0.0)
 OVERLOADED = Reply(http_status=503, body={}, retry_after=0.0)
 TIMEOUT = Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True)
 UNREACHED = Trouble(code="CONNECTION_FAILED", message="no connection could be made", may_be_applied=False)
+NO_TLS = Trouble(code="TLS_FAILED", message="no secure connection", may_be_applied=False)
+TIMEOUT_OF_A_GATEWAY = Reply(http_status=504, body={})
+RENEWED = Reply(http_status=401, password_renewed=True)
 
 
 async def go_home(_seconds: float) -> None:
@@ -137,6 +140,11 @@ class Stage:
     def gaps(self) -> list[float]:
         """Return the seconds between the first row's attempts."""
         return [later - earlier for earlier, later in itertools.pairwise(self.times[ASHA.row_number])]
+
+    async def hear_of_a_neighbour(self, seconds: float) -> None:
+        """Back off while another row is answered."""
+        await self._pass(seconds)
+        self.gate.note(1, Sign.ANSWERED)
 
     async def _attempt(self, correction: Correction) -> Answer:
         self.times[correction.row_number].append(self.now)
@@ -325,11 +333,160 @@ async def test_the_longer_of_both_pauses_counts() -> None:
 
 
 async def test_a_weekend_of_throttling_ends_in_success() -> None:
-    """However often a row was throttled, it goes on at a try a minute, and its turn comes."""
+    """However often a row is throttled while others are answered, it goes on at a try a minute; its turn comes."""
     stage = Stage(script=[*[AT_ONCE] * 2_000, OK])
+    stage.rest = stage.hear_of_a_neighbour
     outcome = await stage.deliver()
     assert (outcome.status, outcome.attempts) == (Status.SUCCESS, 2_001)
     assert max(stage.gaps) == pytest.approx(THROTTLE_MOST)
+
+
+async def test_throttling_without_any_answer_ends_the_run() -> None:
+    """When the platform throttles everybody for longer than the patience, the row is not failed: the run stops."""
+    stage = Stage(script=[THROTTLED] * 100, max_attempts=1, outage_timeout=900.0)
+    with pytest.raises(OutageError, match=r"the platform has throttled every request for 9\d\d s \(HTTP_429\)"):
+        await stage.delivery.deliver(ASHA)
+    assert 900.0 <= stage.now <= 900.0 + THROTTLE_MOST
+    assert stage.left == []
+
+
+# Outages
+
+
+async def test_tries_of_an_outage_count_for_nothing_but_are_told() -> None:
+    """Twelve unanswered tries use up no attempt of three; those after the outage do."""
+    stage = Stage(script=[*[UNREACHED] * 12, BUSY, BUSY, OK], is_answered=False, remaining=1)
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.attempts) == (Status.SUCCESS, 15)
+    spent = Stage(script=[*[UNREACHED] * 12, BUSY, BUSY, BUSY], is_answered=False, remaining=1)
+    assert (await spent.deliver()).status is Status.FAILED
+    assert stage.outages == spent.outages == [True, False]
+
+
+async def test_earlier_tries_are_excused_too() -> None:
+    """What went unanswered before the outage was declared was the outage's; what the platform complained of was not."""
+    stage = Stage(script=[BUSY, *[UNREACHED] * 10, *[BUSY] * 11], max_attempts=12, is_answered=False, remaining=1)
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.error_code, outcome.attempts) == (Status.FAILED, "521", 22)
+
+
+async def test_nobody_backs_off_in_an_outage() -> None:
+    """The probes' own intervals are all the waiting there is."""
+    stage = Stage(script=[*[UNREACHED] * 14, OK], is_answered=False, remaining=1)
+    await stage.deliver()
+    assert stage.back_offs[-5:] == [0.0] * 5
+    assert stage.gaps[-5:] == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0])
+
+
+async def test_what_was_in_doubt_in_an_outage_stays_so() -> None:
+    """Excusing a try takes away that it counts, not that it may have been applied."""
+    stage = Stage(script=[TIMEOUT, *[UNREACHED] * 12, BUSY, BUSY, BUSY], is_answered=False, remaining=1)
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.error_code) == (Status.IN_DOUBT, "TIMEOUT")
+
+
+@pytest.mark.parametrize(("gone", "left"), [(UNREACHED, []), (TIMEOUT, [2])])
+async def test_an_outage_without_end_leaves_the_row_without_an_outcome(gone: Trouble, left: list[int]) -> None:
+    """The run stops, and who keeps the record hears of the row if it may have been applied."""
+    stage = Stage(script=[gone] * 100, is_answered=False, remaining=1)
+    with pytest.raises(OutageError, match=f"the platform has not answered for 900 s \\({gone.code}\\)"):
+        await stage.delivery.deliver(ASHA)
+    assert (stage.left, stage.outages) == (left, [True])
+    assert stage.times[2][-1] == pytest.approx(stage.times[2][0] + 900.0)
+
+
+@pytest.mark.parametrize("asking", [THROTTLED, OVERLOADED, BROKEN, BUSY, TIMEOUT_OF_A_GATEWAY])
+async def test_a_wish_to_wait_beyond_the_patience_ends_the_run(asking: Reply) -> None:
+    """After one try, without waiting for anything; just within the patience it is heeded."""
+    stage = Stage(script=[replace(asking, retry_after=900.1)])
+    with pytest.raises(OutageError, match="the platform asks to wait 900 s, which is longer than --outage-timeout"):
+        await stage.deliver()
+    assert (stage.now, stage.pauses) == (0.0, [])
+    patient = Stage(script=[replace(asking, retry_after=900.0), OK])
+    assert (await patient.deliver()).status is Status.SUCCESS
+
+
+@pytest.mark.parametrize("settled", [OK, REFUSED, OTHER_BILL])
+async def test_a_settled_row_may_ask_for_any_wait(settled: Reply) -> None:
+    """What will not be repeated waits for nothing, and ends no run."""
+    stage = Stage(script=[replace(settled, retry_after=86_400.0)])
+    await stage.deliver()
+    assert stage.pauses == []
+
+
+async def test_no_tls_from_the_start_ends_the_run() -> None:
+    """Nothing was sent: that is the fault of an address, a certificate or a clock, and no outage."""
+    stage = Stage(script=[UNREACHED, NO_TLS])
+    with pytest.raises(TlsError, match="no secure connection; check the base URL, the certificates of this machine"):
+        await stage.deliver()
+    assert stage.left == []
+
+
+@pytest.mark.parametrize("first", [REFUSED, BROKEN, TIMEOUT])
+async def test_no_tls_later_on_is_like_no_connection(first: Answer) -> None:
+    """Once somebody was reached, the row is tried again."""
+    stage = Stage(script=[first])
+    await stage.delivery.deliver(BELA) if first is REFUSED else await _given_up(stage, first)
+    stage.script += [NO_TLS, OK]
+    assert (await stage.deliver()).attempts == 2
+
+
+async def _given_up(stage: Stage, answer: Answer) -> None:
+    stage.script += [answer] * 2
+    await stage.delivery.deliver(BELA)
+
+
+# The password
+
+
+async def test_a_replaced_password_costs_no_attempt() -> None:
+    """With one attempt allowed, a try whose password was replaced meanwhile is repeated all the same, and told."""
+    stage = Stage(script=[RENEWED, OK], max_attempts=1)
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.attempts, stage.delivery.requests) == (Status.SUCCESS, 2, 2)
+    assert not any(verdict.access_refused for _, _, verdict in stage.heard)
+
+
+async def test_a_replaced_password_that_is_refused_ends_the_run() -> None:
+    """A second 401 with the new one is the last word, and the row was never applied."""
+    stage = Stage(script=[RENEWED, Reply(http_status=401)])
+    with pytest.raises(AccessRefusedError, match="the platform refused the user name, password or till"):
+        await stage.deliver()
+    assert stage.left == []
+
+
+async def test_a_replaced_password_says_nothing_about_the_platform() -> None:
+    """It neither ends an outage nor counts among the tries that show one."""
+    stage = Stage(script=[*[UNREACHED] * 10, RENEWED, OK], is_answered=False, remaining=1)
+    await stage.deliver()
+    assert stage.outages == [True, False]
+    assert stage.gate.finished == 11
+
+
+# What may have been applied before
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [
+        ([UNREACHED] * 3, Status.IN_DOUBT, "SENT_BEFORE"),
+        ([BUSY] * 3, Status.IN_DOUBT, "SENT_BEFORE"),
+        ([THROTTLED, BUSY, BUSY, BUSY], Status.IN_DOUBT, "SENT_BEFORE"),
+        ([TIMEOUT, UNREACHED, UNREACHED], Status.IN_DOUBT, "TIMEOUT"),
+        ([OTHER_BILL], Status.IN_DOUBT, "ECHO_MISMATCH"),
+        ([BUSY, OK], Status.SUCCESS, ""),
+        ([REFUSED], Status.REFUSED, "750"),
+    ],
+)
+async def test_what_an_earlier_try_may_have_applied_is_never_failed(
+    script: list[Answer], status: Status, code: str
+) -> None:
+    """Only a success or a refusal of now takes away the doubt of an earlier stretch."""
+    outcome = await Stage(script=list(script)).deliver(replace(ASHA, may_be_applied=True))
+    assert (outcome.status, outcome.error_code) == (status, code)
+    if code == "SENT_BEFORE":
+        assert outcome.error_message == "it may have been applied by an earlier try whose answer was never recorded"
+        assert outcome.attempts == len(script)
 
 
 # Stopping
@@ -393,14 +550,6 @@ async def test_stopping_before_an_attempt(sent: int) -> None:
     assert stage.delivery.requests == sent
 
 
-async def test_cancelling_passes_through() -> None:
-    """A second Ctrl-C ends a row in the middle of its attempt, first or repeated, without an outcome."""
-    for script in ([], [TIMEOUT]):
-        stage = Stage(script=list(script))
-        with pytest.raises(asyncio.CancelledError):
-            await _cancelled_at_the_end(stage)
-
-
 async def _cancelled_at_the_end(stage: Stage) -> None:
     reached = asyncio.Event()
 
@@ -411,11 +560,96 @@ async def _cancelled_at_the_end(stage: Stage) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    delivery = Delivery(attempt, stage.pace, stage.gate, max_attempts=3, sleep=stage._rest)
+    hooks = Hooks(left_in_doubt=stage.left.append)
+    delivery = Delivery(attempt, stage.pace, stage.gate, max_attempts=3, sleep=stage._rest, hooks=hooks)
     row = asyncio.create_task(delivery.deliver(ASHA))
     await reached.wait()
     row.cancel()
     await row
+
+
+# Who hears of a row that is left in doubt
+
+
+@pytest.mark.parametrize(
+    ("script", "is_in_doubt"),
+    [
+        pytest.param([], False, id="nothing was sent"),
+        pytest.param([UNREACHED], False, id="never left"),
+        pytest.param([BUSY], False, id="surely not applied"),
+        pytest.param([THROTTLED], False, id="throttled"),
+        pytest.param([RENEWED], False, id="with an old password"),
+        pytest.param([TIMEOUT], True, id="no answer"),
+        pytest.param([BROKEN], True, id="a failure"),
+        pytest.param([OVERLOADED], True, id="a failure that says how long to wait"),
+        pytest.param([TIMEOUT, UNREACHED, THROTTLED], True, id="no answer, long ago"),
+    ],
+)
+@pytest.mark.parametrize("may_be_applied", [False, True])
+async def test_a_stop_leaves_in_doubt_what_may_have_been_applied(
+    script: list[Answer],
+    is_in_doubt: bool,  # noqa: FBT001  a table
+    may_be_applied: bool,  # noqa: FBT001  a table
+) -> None:
+    """Before its next attempt a row goes home; it is told if one before may have been applied, now or earlier."""
+
+    def proceed() -> None:
+        if not stage.script:
+            raise Stopping
+
+    stage = Stage(script=list(script), proceed=proceed, max_attempts=9)
+    with pytest.raises(Stopping):
+        await stage.deliver(replace(ASHA, may_be_applied=may_be_applied))
+    assert stage.left == ([2] if is_in_doubt or may_be_applied else [])
+
+
+@pytest.mark.parametrize("script", [[], [UNREACHED], [TIMEOUT]], ids=["the first", "a second", "one after a doubt"])
+async def test_a_request_that_is_cut_off_leaves_its_row_in_doubt(script: list[Answer]) -> None:
+    """A second Ctrl-C ends an attempt whose answer is not known: whatever was before, it may have been applied."""
+    stage = Stage(script=list(script))
+    with pytest.raises(asyncio.CancelledError):
+        await _cancelled_at_the_end(stage)
+    assert stage.left == [2]
+
+
+@pytest.mark.parametrize(
+    ("script", "left"),
+    [([], []), ([UNREACHED], []), ([TIMEOUT], [2]), ([TIMEOUT, BUSY], [2])],
+    ids=["at once", "after none", "after a doubt", "after a doubt and an answer"],
+)
+@pytest.mark.parametrize("refusal", [Reply(http_status=401), refusing(403, 4000)])
+async def test_refused_access_leaves_in_doubt_what_was_so_before(
+    script: list[Answer], left: list[int], refusal: Answer
+) -> None:
+    """The refused request itself was not applied."""
+    stage = Stage(script=[*script, refusal])
+    with pytest.raises(AccessRefusedError):
+        await stage.deliver()
+    assert stage.left == left
+
+
+@pytest.mark.parametrize(("answer", "left"), [(OK, [2]), (REFUSED, []), (UNREACHED, []), (TIMEOUT, [2])])
+async def test_a_success_that_could_not_be_told_is_in_doubt(answer: Answer, left: list[int]) -> None:
+    """When the log fails right after the answer there is no outcome, though the platform may have applied the row."""
+
+    def attempted(_correction: Correction, _number: int, _verdict: Verdict) -> None:
+        raise ReportError("the disk is full")
+
+    stage = Stage(script=[answer])
+    hooks = Hooks(attempted=attempted, left_in_doubt=stage.left.append)
+    delivery = Delivery(stage._attempt, stage.pace, stage.gate, max_attempts=3, hooks=hooks)
+    with pytest.raises(ReportError):
+        await delivery.deliver(ASHA)
+    assert stage.left == left
+
+
+async def test_an_outcome_leaves_nobody_in_doubt() -> None:
+    """A row that has one is told to nobody, whatever it went through."""
+    scripts: list[list[Answer]] = [[OK], [TIMEOUT, OK], [TIMEOUT] * 3, [UNREACHED] * 3, [OTHER_BILL]]
+    for script in scripts:
+        stage = Stage(script=script)
+        await stage.deliver(replace(ASHA, may_be_applied=True))
+        assert stage.left == []
 
 
 async def test_a_pause_is_told_once_by_whoever_learns_of_it_first() -> None:

@@ -29,6 +29,7 @@ from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolder
 from bulkredeem.journal import Journal
 from bulkredeem.model import Status
 from bulkredeem.sandbox import UpdateRequest
+from bulkredeem.summary import RunState
 
 if TYPE_CHECKING:
     from tests.conftest import Ended, Rehearsal, Terminal
@@ -366,6 +367,25 @@ async def assert_it_ends(rehearsal: Rehearsal, run: Run, recorded: set[int]) -> 
 async def test_files_that_may_not_grow(rehearsal: Rehearsal, no_file_beyond: Limit, size: int) -> None:
     """Whichever file is the first that cannot be written, from the lock to the results, the promise is kept."""
     await assert_promise_kept(rehearsal, Path("reports"), no_file_beyond(size), lambda: None)
+
+
+async def test_room_that_comes_back_too_late(rehearsal: Rehearsal, no_file_beyond: Limit) -> None:
+    """When there is room again for the reports, they say of rows whose outcomes were lost that they may be applied."""
+    full = ExitStack()
+    rehearsal.faults = at_update(30, lambda: full.enter_context(no_file_beyond(0)), then=lambda _: None)
+    path = write_file(Path.cwd(), ROWS, note=10)
+    run = await rehearsal.run(path, rehearsal.terms(rehearsal.witness(act=lambda _: full.close())))
+    recorded = settled(run.folder)
+    lost = applied(rehearsal.sandbox) - recorded
+    assert lost
+    assert_told_truly(run, recorded)
+    told = rehearsal.verdicts(run.folder)
+    assert {row for row, verdict in told.items() if verdict == ("pending", "SENT_BEFORE")} == lost
+    assert {row for row, verdict in told.items() if verdict == ("success", "")} == recorded
+    (listed,) = runs_in(run.folder.parent)
+    assert listed.state is RunState.CRASHED
+    assert listed.doubtful >= len(lost)
+    await assert_it_ends(rehearsal, run, recorded)
 
 
 @pytest.mark.parametrize("left", [0, 4, 32, 64, 88, 96, 104, 108, 112, 116, 120, 128, 144, 160])

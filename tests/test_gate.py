@@ -285,6 +285,22 @@ def test_what_waits_for_slots_does_not_delay_the_first_probe(virtually: Virtuall
     assert crowd.told[1][0] <= 200.0 + PROBE_MOST + 2 * interval
 
 
+def test_who_waits_for_a_slot_when_the_platform_goes_does_not_use_it(virtually: Virtually) -> None:
+    """A slot may be long in coming; whoever has it then becomes a probe, and waits like one."""
+    crowd = Crowd()
+
+    async def story() -> None:
+        crowd.prepare()
+        crowd.pace.pause(5.0)
+        row = asyncio.create_task(crowd.once(2))
+        await asyncio.sleep(4.5)
+        crowd.lose_the_platform()
+        await row
+
+    virtually(story())
+    assert crowd.begins == [5.0 + PROBE_FIRST]
+
+
 def test_every_probe_has_a_slot_of_its_own(virtually: Virtually) -> None:
     """Asking whether the platform is back is no way around the pace."""
     crowd = Crowd(platform=gone_until(60.0), rate="20/min")

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def names(folder: Path) -> list[str]:
 
 
 @given(outcomes=OUTCOMES, groups=st.lists(st.integers(0, 8), max_size=4))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_outcomes_come_back_exactly_and_by_row_number(outcomes: list[Outcome], groups: list[int]) -> None:
     """Whatever the order of appending and wherever the commit groups end, every field of every outcome survives."""
     with tempfile.TemporaryDirectory() as folder:
@@ -124,6 +125,31 @@ def test_closing_commits_nothing(journal: Journal, path: Path, outcome: Make) ->
     journal.append(outcome())
     journal.close()
     assert durable(path) == []
+
+
+def test_what_comes_during_a_commit_waits_for_the_next(journal: Journal, path: Path, outcome: Make) -> None:
+    """An outcome that is appended while a thread commits the group before it is neither lost nor in that group."""
+
+    def append(sql: str) -> None:
+        if sql == "COMMIT" and not journal.waiting > 1:
+            journal.append(outcome(3))
+
+    journal.append(outcome(2))
+    journal._connection.set_trace_callback(append)
+    journal.commit()
+    journal._connection.set_trace_callback(None)
+    assert (journal.waiting, durable(path)) == (1, [outcome(2)])
+    journal.commit()
+    assert (journal.waiting, durable(path)) == (0, [outcome(2), outcome(3)])
+
+
+def test_it_knows_which_rows_a_kill_would_leave_in_doubt(journal: Journal, outcome: Make) -> None:
+    """Of what waits, the rows that were sent may have been applied; those that never were may not."""
+    journal.append(outcome(2, attempts=1))
+    journal.commit()
+    journal.append(outcome(3, attempts=2))
+    journal.append(outcome(4, attempts=0, status=Status.INVALID))
+    assert journal.sent_and_waiting == {3}
 
 
 def test_a_commit_of_nothing_is_nothing(journal: Journal, path: Path) -> None:
@@ -198,6 +224,23 @@ def test_the_totals_count_what_is_durable(journal: Journal, outcome: Make) -> No
         attempts=5,
         last_finished_at=30.5,
     )
+
+
+def test_a_new_journal_is_synced_before_it_has_its_name(path: Path) -> None:
+    """First the file is on the disk, then it is renamed, then its name is on the disk: in no other order."""
+    heard = []
+
+    def hear(_frame: FrameType, event: str, subject: object) -> None:
+        if event == "c_call" and subject in (os.fsync, os.rename):
+            heard.append(subject)
+
+    before = sys.getprofile()
+    sys.setprofile(hear)
+    try:
+        Journal.create(path, {}).close()
+    finally:
+        sys.setprofile(before)
+    assert heard == [os.fsync, os.rename, os.fsync]
 
 
 @pytest.mark.parametrize("content", [b"", b"something of somebody's"], ids=["empty", "full"])
@@ -407,7 +450,7 @@ def overwritten(at: int, junk: bytes) -> bytes:
         pytest.param(lambda: overwritten(100, bytes(range(256))), id="no tables"),
         pytest.param(lambda: overwritten(PAGE, bytes(len(sound()) - PAGE)), id="zeros behind the first page"),
         pytest.param(lambda: overwritten(4 * PAGE, b"\xa5" * PAGE), id="a page of junk"),
-        pytest.param(lambda: sound().replace(b"CREATE TABLE outcome", b"CREATE TABLE outcom\xff"), id="a name of junk"),
+        pytest.param(lambda: sound().replace(b"TABLE outcome (", b"TABLE outcome \x80"), id="words that are no text"),
     ],
 )
 def test_a_damaged_journal_is_named_and_never_written_to(path: Path, damaged: Callable[[], bytes], door: Door) -> None:

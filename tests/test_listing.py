@@ -242,11 +242,24 @@ class TestAbandon:
         left = {number for number, verdict in rehearsal.verdicts(crashed).items() if verdict[1] == "SENT_BEFORE"}
         assert left == doubtful
 
+    def test_an_empty_word_means_nothing(self, stopped: Path, typed: Typed) -> None:
+        """A script whose variable is empty must not close the only run there is, nor one without a reason."""
+        before = contents(stopped)
+        nameless, unreasoned = typed("abandon", "", "--reason", "x"), typed("abandon", stopped, "--reason", " ")
+        assert (nameless.code, unreasoned.code) == (2, 2)
+        assert nameless.err == "An empty name is no run's; 'bulkredeem runs' lists those there are.\n"
+        assert unreasoned.err == "--reason is empty: say why, since it is kept with the run.\n"
+        assert contents(stopped) == before
+        assert [each["state"] for each in typed("runs", "--json").objects] == ["stopped"]
+
     def test_what_is_at_its_end_stays_so(self, shelf: Shelf, typed: Typed) -> None:
-        """A finished run and one that was abandoned before are no longer to be closed: exit 2, and nothing changes."""
+        """A finished run and an abandoned one can be neither closed nor gone on with: exit 2, and nothing changes."""
         for folder, state in ((shelf.finished, "finished"), (shelf.abandoned, "abandoned")):
             before = contents(folder)
             refused = typed("abandon", folder, "--reason", "again")
             assert (refused.code, refused.out) == (2, "")
             assert refused.err == f"{folder} is {state}: there is nothing to abandon.\n"
+            refused = typed("resume", folder)
+            assert (refused.code, refused.out) == (2, "")
+            assert refused.err == f"{folder} is {state}: there is nothing to go on with.\n"
             assert contents(folder) == before

@@ -135,6 +135,12 @@ def test_one_who_looks_is_waited_for(tmp_path: Path) -> None:
         assert owner_of(tmp_path) is None, "one who waits looks like an owner"
         if len(waits) == TRIES - 1:
             os.close(looker)
+            with RunLock.acquire(
+                tmp_path,
+                now=2.0,
+                sleep=no_sleep,
+            ):
+                assert owner_of(tmp_path) is not None, "one who waits is in the way of another"
 
     with RunLock.acquire(tmp_path, now=1.0, sleep=sleep):
         assert owner_of(tmp_path) is not None

@@ -246,7 +246,7 @@ async def test_an_outage_of_any_kind(
     """
     sandbox.faults = Gone(fault=KINDS[kind], first=21, updates=16)
     watcher = Watcher()
-    settings = configure(sandbox, max_workers=3, timeout=0.5 if kind == "hang" else 60.0)
+    settings = configure(sandbox, max_workers=3, timeout=0.4 if kind == "hang" else 60.0)
     run = await run_file(write_csv(rows_of(60, customers=25)), settings, hurried(watcher))
     assert_all_done(run, sandbox, 60)
     assert sandbox.requests == 60 + 16 == sum(int(line["attempts"]) for line in lines_of(run))
@@ -320,10 +320,12 @@ async def test_probes_go_one_at_a_time(
 ) -> None:
     """During an outage nothing is under way beside the probe; when it is over, all eight workers are back.
 
-    Ten tries declare it, and seven more may be under way then: what comes behind those is a probe.
+    Ten tries declare it, and seven more may be under way then: what comes behind those is a probe, up to the one that
+    finds the platform back. The updates after it are held until eight are under way.
     """
     gone = Gone(fault=Fault(then=Then.RESET), first=21, updates=28)
-    probes = range(gone.first + 20, gone.first + gone.updates)
+    probes = range(gone.first + 20, gone.first + gone.updates + 1)
+    all_are_back = asyncio.Event()
     under_way: set[int] = set()
     beside: dict[int, int] = {}
     newest = 0
@@ -338,6 +340,10 @@ async def test_probes_go_one_at_a_time(
         under_way.add(number)
         beside[number] = len(under_way)
         await asyncio.sleep(seconds)
+        if number > probes[-1]:
+            if len(under_way) == 8:
+                all_are_back.set()
+            await all_are_back.wait()
         under_way.discard(number)
 
     sandbox.faults, sandbox.sleep, sandbox.latency = fault_of, work, 0.01
@@ -345,8 +351,9 @@ async def test_probes_go_one_at_a_time(
     run = await run_file(write_csv(rows_of(80)), configure(sandbox, max_workers=8), hurried(watcher))
     assert_all_done(run, sandbox, 80)
     assert watcher.outages == [True, False]
-    assert [beside[number] for number in probes] == [1] * 8
-    assert max(beside[number] for number in beside if number > probes[-1]) == 8
+    assert [beside[number] for number in probes] == [1] * 9
+    assert all_are_back.is_set()
+    assert max(beside.values()) == 8
 
 
 # One try only

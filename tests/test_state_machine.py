@@ -206,11 +206,16 @@ WEATHER: Final = st.builds(
     fault=st.sampled_from(DOUBTFUL),
 )
 TROUBLES: Final = st.builds(Trouble, accident=ACCIDENTS, weather=WEATHER, commits_after=st.sampled_from((0.0, 0.01)))
+ANY_FAULT: Final = st.sampled_from(sorted(FAULTS))
 SCRIPTS: Final = st.one_of(
     st.just(()),
-    st.sampled_from(sorted(FAULTS)).map(lambda fault: (fault,) * 3),
-    st.lists(st.sampled_from(sorted(FAULTS)), max_size=4).map(tuple),
+    ANY_FAULT.map(lambda fault: (fault,) * 3),
+    st.tuples(st.sampled_from(("reset applied", "500 applied", "503 throttled")), ANY_FAULT).map(
+        lambda two: (*two, two[1])
+    ),
+    st.lists(ANY_FAULT, max_size=4).map(tuple),
 )
+"""Nothing, the same again and again, a doubt and then something else, or anything."""
 ROWS: Final = st.lists(st.tuples(st.sampled_from(ROW_KINDS), SCRIPTS), min_size=1, max_size=10)
 WHICH: Final = st.integers(0, 5)
 
@@ -283,6 +288,12 @@ class Told:
     def is_unfinished(self) -> bool:
         """Whether `resume` is to go on with it; nobody works on it between two stretches."""
         return self.state is RunState.RUNNING or self.state in UNFINISHED
+
+    def wanted(self, choice: Choice) -> set[int]:
+        """Return the rows with a verdict that is chosen."""
+        pending = Outcome(row_number=0, status=Status.PENDING)
+        verdicts = {number: self.outcomes.get(number, pending) for number in self.lines}
+        return {number for number, verdict in verdicts.items() if choice.wants(verdict.status, verdict.error_code)}
 
     def arrivals_of(self, row_number: int) -> list[Arrival]:
         """Return the requests that it sent for a row."""
@@ -579,10 +590,10 @@ class Story(RuleBasedStateMachine):
 
     @rule(which=WHICH, choice=st.sampled_from(CHOICES), trouble=TROUBLES, is_patient=st.booleans())
     def retry(self, which: int, choice: Choice, trouble: Trouble, is_patient: bool) -> None:  # noqa: FBT001  drawn
-        """Retry a run, of which something is left if there is one; the patient let all come to their end before."""
+        """Retry a run, of which something is not done if there is one; the patient let all come to their end before."""
         if is_patient:
             self.end_well()
-        told = self.chosen(which, suits=lambda each: not each.is_unfinished and bool(self.left_to_retry(each, choice)))
+        told = self.chosen(which, suits=lambda each: not each.is_unfinished and bool(each.wanted(choice)))
         if told:
             self.retry_run(told, choice, trouble)
 
@@ -649,7 +660,7 @@ class Story(RuleBasedStateMachine):
     def retry_run(self, told: Told, choice: Choice, trouble: Trouble) -> None:
         """Retry a run, and look whether the right rows were taken over."""
         was_unfinished, before = told.is_unfinished, len(self.runs)
-        wanted = self.left_to_retry(told, choice)
+        wanted = told.wanted(choice) - {number for run in self.runs if run.parent is told for number in run.lines}
         self.coming = (told.lines, told)
         ended = self.stretch(None, lambda now, flags, terms: retry_run(told.folder, now, flags, choice, terms), trouble)
         if was_unfinished:
@@ -661,13 +672,6 @@ class Story(RuleBasedStateMachine):
             taken = {number for child in self.runs[before:] for number in child.lines}
             assert taken <= wanted
             assert wanted - taken <= self.overtaken(told, wanted)
-
-    def left_to_retry(self, told: Told, choice: Choice) -> set[int]:
-        """Return the rows of a run that are wanted, and that no other retry has."""
-        taken = {number for run in self.runs if run.parent is told for number in run.lines}
-        pending = Outcome(row_number=0, status=Status.PENDING)
-        verdicts = {number: told.outcomes.get(number, pending) for number in told.lines.keys() - taken}
-        return {number for number, verdict in verdicts.items() if choice.wants(verdict.status, verdict.error_code)}
 
     def overtaken(self, told: Told, wanted: Collection[int]) -> set[int]:
         """Return those rows behind which another one of their redemption was sent, or belongs to another retry."""

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkredeem.model import Correction, Reply, Status, Trouble
-from bulkredeem.verdict import MAX_CODE, MAX_TEXT, MAX_WARNINGS, Verdict, judge
+from bulkredeem.model import Correction, Reply, Sign, Status, Trouble
+from bulkredeem.verdict import MAX_CODE, MAX_TEXT, MAX_WARNINGS, SENT_BEFORE, Verdict, judge, sign_of
 
 CORRECTION = Correction(
     row_number=2,
@@ -334,6 +334,90 @@ def test_a_purpose_that_was_not_sent_is_no_warning() -> None:
     assert judge(Reply(http_status=200, body=ECHO), replace(CORRECTION, purpose="")) == SUCCESS
 
 
+# A password that was replaced
+
+
+@pytest.mark.parametrize("body", [None, {}, errors(12345), errors(750), errors(429), errors(4000)])
+def test_a_401_whose_password_was_replaced_is_tried_again(body: dict[str, Any] | None) -> None:
+    """It was surely not applied, and says nothing about the new password; what else it says does not count."""
+    reply = Reply(http_status=401, body=body, unreadable="" if body is not None else "was empty", password_renewed=True)
+    assert kind_of(judge(reply, CORRECTION)) == NOT_APPLIED
+    assert kind_of(judge(replace(reply, password_renewed=False), CORRECTION)) == ACCESS_REFUSED
+
+
+def test_what_a_dead_run_leaves_is_in_doubt() -> None:
+    """Its code and sentence say why, and it is no answer that would be repeated by itself."""
+    assert kind_of(SENT_BEFORE) == Verdict(status=Status.IN_DOUBT)
+    assert (SENT_BEFORE.code, SENT_BEFORE.message) == (
+        "SENT_BEFORE",
+        "it may have been applied by an earlier try whose answer was never recorded",
+    )
+
+
+# What an answer says about the platform as a whole
+
+
+def sign(http_status: int, body: Mapping[str, Any] | None = None, *, retry_after: float | None = None) -> Sign:
+    """Return the sign of a reply."""
+    unreadable = "" if body is not None else "was a page of HTML"
+    reply = Reply(http_status=http_status, body=body, unreadable=unreadable, retry_after=retry_after)
+    return sign_of(reply, judge(reply, CORRECTION))
+
+
+@pytest.mark.parametrize("may_be_applied", [True, False])
+def test_a_trouble_leaves_unanswered(may_be_applied: bool) -> None:  # noqa: FBT001  a table
+    """No connection, or no answer on it: the platform may be gone for everybody."""
+    trouble = Trouble(code="TIMEOUT", message="m", may_be_applied=may_be_applied)
+    assert sign_of(trouble, judge(trouble, CORRECTION)) is Sign.UNANSWERED
+
+
+@pytest.mark.parametrize("http_status", [408, 500, 501, 502, 503, 504, 520, 599])
+@pytest.mark.parametrize("body", [None, {}, errors(12345), errors(500), errors(502, "")])
+@pytest.mark.parametrize("retry_after", [None, 0.0, 60.0])
+def test_a_servers_failure_leaves_unanswered(
+    http_status: int, body: dict[str, Any] | None, retry_after: float | None
+) -> None:
+    """Also when it says how long to wait: behind a gateway may be nobody at all."""
+    assert sign(http_status, body, retry_after=retry_after) is Sign.UNANSWERED
+
+
+@pytest.mark.parametrize(
+    ("http_status", "body"),
+    [(200, errors(500)), (200, errors("502")), (201, errors(599.0)), (200, errors(4001)), (503, errors(4001))],
+)
+def test_a_failure_in_a_body_leaves_unanswered_too(http_status: int, body: dict[str, Any]) -> None:
+    """Its siblings answer 200 with an error body; and nobody is served while the platform cannot ask who we are."""
+    assert sign(http_status, body) is Sign.UNANSWERED
+
+
+@pytest.mark.parametrize("http_status", [200, 400, 403, 429, 500, 503])
+@pytest.mark.parametrize("code", [429, 517])
+def test_throttling_is_a_sign_of_its_own(http_status: int, code: int) -> None:
+    """It comes from somebody who is there, whatever status it has."""
+    assert sign(http_status, errors(code)) is Sign.THROTTLED
+    assert sign(429) is sign(429, errors(500)) is sign(429, errors(750), retry_after=9.0) is Sign.THROTTLED
+
+
+@pytest.mark.parametrize(
+    ("http_status", "body"),
+    [
+        pytest.param(200, ECHO, id="success"),
+        pytest.param(200, {**ECHO, "billNumber": "B-2"}, id="contradiction"),
+        pytest.param(200, None, id="unreadable"),
+        pytest.param(200, {"errors": [{}]}, id="no reason"),
+        pytest.param(307, None, id="redirect"),
+        pytest.param(404, None, id="refusal by status"),
+        *(pytest.param(status, errors(750), id=f"refusal as {status}") for status in (200, 400, 500, 503)),
+        *(pytest.param(status, errors(521), id=f"busy as {status}") for status in (200, 400, 500, 503)),
+        *(pytest.param(status, errors(4000), id=f"no permission as {status}") for status in (200, 403, 500, 503)),
+        pytest.param(401, errors(500), id="wrong credentials"),
+    ],
+)
+def test_whatever_else_is_an_answer(http_status: int, body: dict[str, Any] | None) -> None:
+    """The platform is there and works, even if it complains about this row, or about us."""
+    assert sign(http_status, body) is Sign.ANSWERED
+
+
 # Whatever the platform may say
 
 
@@ -366,6 +450,8 @@ def test_no_reply_is_too_odd_to_be_judged(http_status: int, body: dict[str, Any]
         assert verdict.message
     assert (verdict.status is Status.PENDING) == verdict.access_refused
     assert not verdict.throttled or verdict.repeat
+    assert verdict.repeat or sign(http_status, body) is Sign.ANSWERED
+    assert (sign(http_status, body) is Sign.THROTTLED) <= verdict.throttled
 
 
 @pytest.mark.parametrize("name", ["billNumber", "redemptionPurpose", "errors", "warnings"])

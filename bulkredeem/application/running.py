@@ -224,6 +224,7 @@ class _Runner:
             seconds=seconds_for(left, settings),
             fit=None if fit is None else min(fit, left),
             deadline=self._deadline,
+            patience=settings.outage_seconds,
             remarks=prepared.remarks,
             live=Live(
                 requests=self._requests,

@@ -71,6 +71,8 @@ def find_run(reports: Path, name: str) -> Path:
 
     Raises RunNotFoundError when there is none, or more than one.
     """
+    if not name.strip():
+        raise RunNotFoundError("An empty name is no run's; 'bulkredeem runs' lists those there are.")
     for folder in (Path(name), reports / name):
         if (folder / JOURNAL).is_file():
             return folder.parent / folder.resolve().name if folder.is_symlink() else folder

@@ -43,6 +43,8 @@ class Start:
     """How many of the other rows fit before the deadline; None without a deadline or without a limit."""
     deadline: float | None
     """The moment after which no row starts, in seconds since the epoch, or None."""
+    patience: float
+    """Seconds for which the platform may answer nothing before the run ends."""
     remarks: tuple[str, ...]
     """Sentences that a person should read before it begins."""
     live: Live

@@ -15,7 +15,7 @@ from bulkredeem.cli.progress import in_words
 from bulkredeem.cli.running import show_run
 from bulkredeem.cli.streams import write_json_line
 from bulkredeem.cli.terminal import make_console, say, say_whole
-from bulkredeem.errors import ExitCode
+from bulkredeem.errors import ConfigurationError, ExitCode
 from bulkredeem.settings import Settings
 from bulkredeem.summary import RunState, Typed, counted, iso_utc
 
@@ -51,6 +51,8 @@ def rebuild(name: str, settings: Settings, typed: Typed) -> ExitCode:
 
 def abandon(name: str, reason: str, settings: Settings, typed: Typed) -> ExitCode:
     """Close a run for good, and show how far it had come."""
+    if not reason.strip():
+        raise ConfigurationError("--reason is empty: say why, since it is kept with the run.")
     return _tell(abandon_run(find_run(settings.reports, name), reason, time.time()), settings, typed)
 
 

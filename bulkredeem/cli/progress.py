@@ -27,8 +27,8 @@ WORTH_MENTIONING: Final = 1.0
 """Seconds of a pause that are worth a word."""
 SECONDS_OF_A_MINUTE: Final = 60
 _OUTAGE_BEGINS: Final = (
-    "The platform does not answer. No row is given up for that: one after the other asks whether it is back, until"
-    " --outage-timeout."
+    "The platform does not answer. No row is given up for that: one after the other asks whether it is back, for"
+    " {patience} at most."
 )
 _OUTAGE_ENDS: Final = "The platform answers again."
 _COLOURS: Final = {
@@ -100,12 +100,14 @@ class PlainLines(Silent):
         self._clock = clock
         self._counts: dict[Status, int] = {}
         self._rows = 0
+        self._patience = 0.0
         self._before = 0
         self._last_line = clock()
 
     def started(self, start: Start) -> None:
         """Say what is about to happen, and where it will be reported."""
         self._rows = start.info.rows
+        self._patience = start.patience
         self._before = start.recorded
         _announce(self._console, start)
 
@@ -125,7 +127,7 @@ class PlainLines(Silent):
 
     def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
         """Say why nothing moves, and when it moves again."""
-        say(self._console, _OUTAGE_BEGINS if begins else _OUTAGE_ENDS)
+        say(self._console, _outage_in_words(begins, self._patience))
 
 
 class LiveLine(Silent):
@@ -136,6 +138,7 @@ class LiveLine(Silent):
         self._console = console
         self._counts: dict[Status, int] = {}
         self._task: TaskID | None = None
+        self._patience = 0.0
         self._pause = _PauseColumn()
         self._progress = _TwoLines(
             BarColumn(bar_width=20),
@@ -160,6 +163,7 @@ class LiveLine(Silent):
     def started(self, start: Start) -> None:
         """Say what is about to happen, and begin the line."""
         _announce(self._console, start)
+        self._patience = start.patience
         self._pause.live = start.live
         self._task = self._progress.add_task("", total=start.info.rows, completed=start.recorded)
 
@@ -171,7 +175,7 @@ class LiveLine(Silent):
 
     def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
         """Say it above the line, which then shows that it lasts."""
-        say(self._console, _OUTAGE_BEGINS if begins else _OUTAGE_ENDS)
+        say(self._console, _outage_in_words(begins, self._patience))
 
     def delivered(self) -> None:
         """Speak of no pause any more: the reports are being written."""
@@ -230,6 +234,10 @@ def _announce(console: Console, start: Start) -> None:
     for remark in start.remarks:
         say(console, remark, style="yellow")
     say_whole(console, f"Reports: {start.folder}")
+
+
+def _outage_in_words(begins: bool, patience: float) -> str:  # noqa: FBT001  one event, with its beginning and its end
+    return _OUTAGE_BEGINS.format(patience=duration_in_words(patience)) if begins else _OUTAGE_ENDS
 
 
 def _deadline_in_words(start: Start, deadline: float) -> str:

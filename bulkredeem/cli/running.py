@@ -38,6 +38,7 @@ from bulkredeem.errors import (
     ConfigurationError,
     ExitCode,
     OtherSystemError,
+    OutageError,
     RunNotFoundError,
     SignalledError,
     Stopping,
@@ -124,7 +125,7 @@ async def try_again(
     if done:
         raise ConfigurationError(f"--status {done[0]}: such rows are done, and nothing sends them again.")
     command = _Command(settings, typed, shares_pace=False)
-    folder = find_run(settings.reports, name) if name else newest_in(settings.reports)
+    folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
 
     async def retry(terms: Terms) -> Run | None:
         return await retry_run(folder, settings, flags, choice, terms)
@@ -163,6 +164,10 @@ class _Command:
                 if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.is_of_file):
                     code = await self._carry_out(step)
                     self._worst = max(self._worst, code)
+                    if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
+                        # One or two rows that the platform never answers must not keep all later nights waiting.
+                        self._stop.withdraw()
+                        code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
                 else:
                     left.append(step.name)
         if left:

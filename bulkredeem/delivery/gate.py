@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from bulkredeem.errors import OutageError
 from bulkredeem.model import Sign
-from bulkredeem.outage import Watch
+from bulkredeem.outage import ROWS, Watch
 
 PROBE_FIRST: Final = 1.0
 """Seconds from the declaration of an outage to the first probe; doubled for each further one."""
@@ -20,6 +20,8 @@ PROBE_MOST: Final = 30.0
 """Seconds between two probes at most: so long a run may go on sleeping when the platform is back."""
 END_LOOKED_FOR: Final = 1.0
 """Seconds between two looks whether a try that was sent before the outage has ended it, while the next probe waits."""
+
+_FEW: Final = "; with so few rows left it may be just these that it cannot answer: if so, abandon the run"
 
 _T = TypeVar("_T")
 
@@ -162,7 +164,9 @@ class Gate:
     def _end(self, sign: Sign, code: str) -> None:
         what = "throttled every request" if sign is Sign.THROTTLED else "not answered"
         last = f" ({code})" if code else ""
+        few = sign is not Sign.THROTTLED and self._remaining() < ROWS
         raise OutageError(
             f"the platform has {what} for {self._watch.unanswered_for:,.0f} s{last},"
-            f" and --outage-timeout is {self._outage_timeout:,.0f} s"
+            f" and --outage-timeout is {self._outage_timeout:,.0f} s{_FEW if few else ''}",
+            may_be_the_rows=few,
         )

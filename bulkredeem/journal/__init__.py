@@ -26,8 +26,9 @@ Promised
 
 Not promised
     A disk that says "written" before it is. A network folder: SQLite's write-ahead log is unsafe there, so a rollback
-    journal is kept instead, which is slower and as good as what the server calls written. A byte that changed inside a
-    cell, which SQLite's own check does not see.
+    journal is kept instead, which is slower and as good as what the server calls written; a commit that a death cut off
+    there is undone by whoever opens the file next, also to look. A byte that changed inside a cell, which SQLite's own
+    check does not see.
 """
 
 from bulkredeem.journal.file import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals

@@ -280,8 +280,8 @@ def _require_sound(path: Path) -> None:
         words = _DAMAGED if exc.sqlite_errorcode & 0xFF in _SAYS_DAMAGED else _NOT_NOW
         raise JournalUnreadableError(words.format(path=path, what=exc)) from exc
     except UnicodeDecodeError as exc:
-        # SQLite's complaint quotes the name of a table or a column, which is no text any more.
-        raise JournalUnreadableError(_DAMAGED.format(path=path, what="names in it are no text")) from exc
+        # SQLite's complaint quotes what should be the description of a table.
+        raise JournalUnreadableError(_DAMAGED.format(path=path, what="words in it are no text")) from exc
     if application_id != APPLICATION_ID or version > SCHEMA_VERSION:
         raise JournalUnreadableError(_NONE_OF_OURS.format(path=path))
     if finding != "ok":

@@ -8,12 +8,13 @@ from bulkredeem.errors import Stopping
 
 
 class Stop:
-    """One per run. Belongs to the event loop; another thread or a signal uses `loop.call_soon_threadsafe`."""
+    """One for the runs of a command. Belongs to the event loop; others use `loop.call_soon_threadsafe`."""
 
     def __init__(self) -> None:
         """Start without the wish."""
         self.cause: BaseException | None = None
         """What the run stops for, or None; the first cause stays."""
+        self._later: BaseException | None = None
         self._sleepers: set[asyncio.Future[None]] = set()
 
     @property
@@ -24,11 +25,16 @@ class Stop:
     def request(self, cause: BaseException) -> None:
         """Ask everybody to stop; those who sleep wake up at once."""
         if self.cause is not None:
+            self._later = self._later or cause
             return
         self.cause = cause
         for sleeper in self._sleepers:
             if not sleeper.done():
                 sleeper.set_result(None)
+
+    def withdraw(self) -> None:
+        """Take the first cause back when nothing is under way any more; a later one, if there was any, counts then."""
+        self.cause, self._later = self._later, None
 
     def check(self) -> None:
         """Raise `Stopping` when nothing new may start."""
