@@ -31,7 +31,8 @@ Not promised
     check does not see.
 """
 
-from bulkredeem.journal.file import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals
+from bulkredeem.journal.examining import APPLICATION_ID, SCHEMA_VERSION
+from bulkredeem.journal.file import Journal, Totals
 from bulkredeem.journal.lock import Owner, RunLock, owner_of
 from bulkredeem.journal.network import network_type_of
 
