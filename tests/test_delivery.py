@@ -370,6 +370,22 @@ async def test_earlier_tries_are_excused_too() -> None:
     assert (outcome.status, outcome.error_code, outcome.attempts) == (Status.FAILED, "521", 22)
 
 
+async def test_an_outage_that_a_row_slept_through_excuses_it_too() -> None:
+    """It began and ended while the row backed off: the tries before it are taken away all the same."""
+    stage = Stage(script=[TIMEOUT, TIMEOUT, TIMEOUT, OK])
+
+    async def rest(seconds: float) -> None:
+        await stage._pass(seconds)
+        if len(stage.script) == 2:
+            for number in range(10):
+                stage.gate.note(5 + number % 3, Sign.UNANSWERED)
+            stage.gate.note(5, Sign.ANSWERED)
+
+    stage.rest = rest
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.attempts, stage.outages) == (Status.SUCCESS, 4, [True, False])
+
+
 async def test_nobody_backs_off_in_an_outage() -> None:
     """The probes' own intervals are all the waiting there is."""
     stage = Stage(script=[*[UNREACHED] * 14, OK], is_answered=False, remaining=1)

@@ -29,8 +29,10 @@ from bulkredeem.verdict import judge, sign_of
 Virtually = Callable[[Coroutine[Any, Any, Any]], Any]
 ROUNDING = 1e-6
 """Seconds that adding many floats may cost."""
+A_DAY = 86_400.0
+"""Seconds after which a run counts as one that never ends."""
 ENDLESS = 5_000
-"""Tries after which a run counts as one that never ends."""
+"""Tries after which it does."""
 
 
 def error(http_status: int, code: int, *, retry_after: float | None = None) -> Reply:
@@ -141,7 +143,8 @@ class Night:
         """Run to the end."""
         run = asyncio.create_task(self._run())
         self.cut(run, self.stop)
-        await asyncio.wait([run])
+        await asyncio.wait([run], timeout=A_DAY)
+        assert run.done(), "it never ends"
         if not run.cancelled():
             run.result()
         self.ended = now()

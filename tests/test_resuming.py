@@ -408,9 +408,9 @@ async def test_a_snapshot_that_is_another_one_is_named_and_never_sent(
     damage(folder / "input.csv")
     before = contents(folder)
     retry = partial(retry_run, folder, rehearsal.settings(), {}, Choice(), rehearsal.terms())
-    for going_on in (rehearsal.resume(folder), retry()):
+    for going_on in (partial(rehearsal.resume, folder), retry):
         with pytest.raises(JournalUnreadableError, match=re.escape(str(folder / "input.csv"))) as caught:
-            await going_on
+            await going_on()
         assert caught.value.exit_code is ExitCode.COULD_NOT_START
     with pytest.raises(JournalUnreadableError, match=re.escape(str(folder / "input.csv"))):
         report_run(folder, 1000.0)
@@ -487,9 +487,9 @@ async def test_a_run_that_somebody_works_on_is_left_to_them(rehearsal: Rehearsal
     retry = partial(retry_run, folder, rehearsal.settings(), {}, Choice(), rehearsal.terms())
     owner = rf"is being worked on by process {os.getpid()} on {re.escape(socket.gethostname())}, since "
     with RunLock.acquire(folder, now=1000.0):
-        for going_on in (rehearsal.resume(folder), retry()):
+        for going_on in (partial(rehearsal.resume, folder), retry):
             with pytest.raises(BusyError, match=owner) as caught:
-                await going_on
+                await going_on()
             assert caught.value.exit_code is ExitCode.BUSY
         for work in (partial(abandon_run, folder, "why"), partial(report_run, folder)):
             with pytest.raises(BusyError):

@@ -207,7 +207,7 @@ async def test_a_retry_whose_rows_nobody_can_read_is_named(rehearsal: Rehearsal)
     run = await new_run(rehearsal, old, Status.FAILED)
     (run.folder / "input.csv").unlink()
     rehearsal.arrived.clear()
-    with pytest.raises(JournalUnreadableError, match=f"{run.folder}/input.csv cannot be read, so that nobody can tell"):
+    with pytest.raises(JournalUnreadableError, match=f"{run.folder} cannot be read, so that nobody can tell"):
         await retried(rehearsal, old)
     assert rehearsal.arrived == []
 
@@ -418,3 +418,24 @@ def test_without_a_choice_only_what_may_succeed_is_wanted(status: Status) -> Non
     assert Choice(statuses=NOT_DONE - {status}).wants(status, "750") is False
     if open_:
         assert Choice(statuses=frozenset({status})).wants(status, "")
+
+
+async def test_two_retries_of_one_run_do_not_bring_an_older_value_back(rehearsal: Rehearsal) -> None:
+    """What another run over the same file has had applied since counts, too: the older row is left out, and told."""
+    rehearsal.faults = lambda _: BUSY_CUSTOMER
+    old = await rehearsal.stopped(write([row("AB0002", "OLDER"), row("AB0002", "NEWER")]), max_attempts=1)
+    assert rehearsal.verdicts(old) == {2: ("failed", "521"), 3: ("pending", "")}
+    abandon_run(old, "somebody wants it so", 0.0)
+    first, _ = await retried(rehearsal, old, Status.FAILED, max_attempts=1)
+    rehearsal.faults = lambda _: None
+    await retried(rehearsal, old, Status.PENDING)
+    assert first is not None
+    assert (await retried(rehearsal, first.folder))[0] is None
+    assert rehearsal.sandbox.redemptions["AB0002"].bill_number == "NEWER"
+
+
+async def test_what_is_done_is_not_sent_again_whoever_asks(rehearsal: Rehearsal) -> None:
+    """Who uses the library and chooses rows that are done gets none of them."""
+    old = await mixed(rehearsal)
+    assert (await retried(rehearsal, old, Status.SUCCESS))[0] is None
+    assert rehearsal.arrived == []

@@ -11,12 +11,12 @@ from typing import Final
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.application.shelf import doubtful_rows
+from bulkredeem.application.shelf import check_snapshot, doubtful_rows
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import JournalUnreadableError
 from bulkredeem.journal import Journal, RunLock, network_type_of
 from bulkredeem.report import write_results, write_summary
-from bulkredeem.snapshot import digest_of, read_headers
+from bulkredeem.snapshot import read_headers
 from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState, Summary
 
 _NO_SENSE: Final = "{path} is no journal of a run ({error}); it was left as it is."
@@ -78,7 +78,7 @@ def rewrite_reports(
 def _understood(folder: Path, journal: Journal, network: str, resources: ExitStack) -> Opened:
     head = journal.head()
     try:
-        _check_snapshot(folder / SNAPSHOT, head.get(SNAPSHOT_SHA256, ""))
+        check_snapshot(folder / SNAPSHOT, head)
         return Opened(
             folder=folder,
             journal=journal,
@@ -92,18 +92,6 @@ def _understood(folder: Path, journal: Journal, network: str, resources: ExitSta
     except (KeyError, ValueError) as exc:
         error = type(exc).__name__
         raise JournalUnreadableError(_NO_SENSE.format(path=folder / JOURNAL, error=error)) from exc
-
-
-def _check_snapshot(snapshot: Path, sha256: str) -> None:
-    """Raise when the snapshot is not the one the run was made of; an older journal does not know its hash."""
-    try:
-        found = digest_of(snapshot)
-    except OSError as exc:
-        raise JournalUnreadableError(f"{snapshot} cannot be read: {exc.strerror or exc}.") from exc
-    if sha256 and found != sha256:
-        raise JournalUnreadableError(
-            f"{snapshot} was changed or cut short since: put the right one back, or run the file again."
-        )
 
 
 def _ended(journal: Journal, snapshot: Path, head: Mapping[str, str]) -> Ending:

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
-from bulkredeem.application.record import notes_of, settings_of
+from bulkredeem.application.record import JOURNAL, notes_of, settings_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.running import Run, carry_out, client_for
 from bulkredeem.application.terms import Terms
 from bulkredeem.client import Client
-from bulkredeem.errors import ExitCode, OtherSystemError, RunNotFoundError
+from bulkredeem.errors import ExitCode, JournalUnreadableError, OtherSystemError, RunNotFoundError
 from bulkredeem.report import point_latest_to
 from bulkredeem.runlog import RunLog
 from bulkredeem.settings import Settings, changed, other_system, restored
@@ -60,9 +60,16 @@ def report_run(folder: Path, now: float, proceed: Callable[[], None] = lambda: N
 def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
     """Return the settings with which a run's rows are sent again, and what a person should know about them.
 
-    Raises OtherSystemError when those of today are for another system: its password is not for the run's.
+    Raises OtherSystemError when those of today are for another system: its password is not for the run's, and
+    JournalUnreadableError when the stored ones make no sense.
     """
-    stored = settings_of(opened.head)
+    try:
+        stored = settings_of(opened.head)
+        own = restored(stored, now, flags)
+    except (KeyError, ValueError) as exc:
+        # From None: what pydantic says of a value quotes it.
+        words = f"The settings in {opened.folder / JOURNAL} make no sense ({type(exc).__name__}); it was left as it is."
+        raise JournalUnreadableError(words) from None
     others = other_system(stored, now)
     if others:
         raise OtherSystemError(
@@ -76,7 +83,7 @@ def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tup
         f"{each.name} is {each.now} in the settings now; the run goes on with its own, {each.of_run}."
         for each in changed(stored, now, flags)
     )
-    return restored(stored, now, flags), remarks
+    return own, remarks
 
 
 def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> tuple[Prepared, Client]:

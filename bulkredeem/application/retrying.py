@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,25 +12,28 @@ from typing import Any, Final
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
+from bulkredeem.application.record import JOURNAL, columns_of
 from bulkredeem.application.resuming import settings_for
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.running import Run, carry_out, client_for
-from bulkredeem.application.shelf import runs_in
+from bulkredeem.application.shelf import Shelved, runs_in
 from bulkredeem.application.terms import Terms
 from bulkredeem.client import Client
 from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
+from bulkredeem.journal import Journal
 from bulkredeem.model import DONE, Correction, Invalid, Status
 from bulkredeem.settings import Settings
-from bulkredeem.snapshot import copy_records, read_records
-from bulkredeem.summary import UNFINISHED, counted
+from bulkredeem.snapshot import copy_records, read_headers, read_records
+from bulkredeem.summary import UNFINISHED, RunState, counted
 from bulkredeem.verdict import SENT_BEFORE
 
 USUAL: Final = frozenset({Status.FAILED, Status.IN_DOUBT, Status.PENDING})
 """What is tried again unless somebody chooses: the others would only be refused, or be invalid, again."""
 NOT_DONE: Final = frozenset(Status) - DONE
 """What can be chosen."""
+_NOT_AT_ITS_END: Final = UNFINISHED | {RunState.RUNNING}
 _NOBODY_KNOWS: Final = (
-    "{snapshot} cannot be read, so that nobody can tell which rows that retry has taken over: put it back first."
+    "{folder} cannot be read, so that nobody can tell which rows that run has sent: put it back first."
 )
 
 
@@ -45,7 +49,7 @@ class Choice:
     def wants(self, status: Status, error_code: str) -> bool:
         """Say whether a row with this verdict is wanted."""
         statuses = self.statuses or (NOT_DONE if self.codes else USUAL)
-        return status in statuses and (not self.codes or not self.codes.isdisjoint(error_code.split("; ")))
+        return status in statuses & NOT_DONE and (not self.codes or not self.codes.isdisjoint(error_code.split("; ")))
 
 
 async def retry_run(folder: Path, now: Settings, flags: Mapping[str, Any], choice: Choice, terms: Terms) -> Run | None:
@@ -107,10 +111,10 @@ class _Selection:
 def _select(opened: Opened, settings: Settings, choice: Choice) -> _Selection:
     """Choose the rows that are wanted, that no other retry has taken over, and that are not overtaken."""
     taken = RowNumbers(_taken_over(opened))
-    doubted = RowNumbers(_doubted(opened))
+    doubted = RowNumbers(_doubted(opened.journal))
     overtaken, wanted, left_to_others = _Overtaken(), [], 0
     jobs = judged_rows(opened.folder, opened.columns, settings)
-    for job, (status, code) in zip(jobs, _verdicts(opened, doubted), strict=True):
+    for job, (status, code) in zip(jobs, _verdicts(opened.journal, opened.snapshot, doubted), strict=True):
         number = job.row_number
         is_wanted = choice.wants(status, code)
         left_to_others += is_wanted and number in taken
@@ -119,6 +123,8 @@ def _select(opened: Opened, settings: Settings, choice: Choice) -> _Selection:
             overtaken.await_later_rows(job)
         elif status is Status.SUCCESS or number in doubted or number in taken:
             overtaken.note_applied(job)
+    for job in _applied_by_others(opened, settings):
+        overtaken.note_applied(job)
     return _Selection(
         opened=opened,
         rows=RowNumbers(number for number in wanted if number not in overtaken.rows),
@@ -128,7 +134,7 @@ def _select(opened: Opened, settings: Settings, choice: Choice) -> _Selection:
 
 
 class _Overtaken:
-    """Finds the rows after which another row of the file has set the same field of the same redemption.
+    """Finds the rows behind which another row of the file has set the same field of the same redemption.
 
     To send such a row again would put an older value back.
     """
@@ -143,9 +149,9 @@ class _Overtaken:
             self._waiting.setdefault(field, set()).add(job.row_number)
 
     def note_applied(self, job: Correction | Invalid) -> None:
-        """Take note of a row, behind those noted before, that may have been applied."""
+        """Take note of a row that was applied, or may be, in whichever run over the file."""
         for field in _fields_of(job):
-            self.rows |= self._waiting.pop(field, set())
+            self.rows |= {number for number in self._waiting.get(field, ()) if number < job.row_number}
 
 
 def _fields_of(job: Correction | Invalid) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -168,25 +174,52 @@ def _remarks(left_to_others: int, overtaken: int) -> tuple[str, ...]:
 
 def _taken_over(opened: Opened) -> Iterator[int]:
     """Yield the rows that other runs have taken over from this one."""
-    for run in runs_in(opened.folder.parent):
+    for run in _runs_of_the_file(opened):
         if run.info and run.info.retry_of == opened.info.run_id:
-            try:
+            with _readable(run.folder):
                 yield from (record.row_number for record in read_records(run.folder / SNAPSHOT))
-            except (OSError, ValueError) as exc:
-                raise JournalUnreadableError(_NOBODY_KNOWS.format(snapshot=run.folder / SNAPSHOT)) from exc
 
 
-def _doubted(opened: Opened) -> Iterator[int]:
+def _applied_by_others(opened: Opened, settings: Settings) -> Iterator[Correction | Invalid]:
+    """Yield the rows of the file that other runs over it have had applied, or may have, or may still have."""
+    for run in _runs_of_the_file(opened):
+        with _readable(run.folder), closing(Journal.open_to_read(run.folder / JOURNAL)) as journal:
+            snapshot, doubted = run.folder / SNAPSHOT, RowNumbers(_doubted(journal))
+            columns = columns_of(journal.head(), read_headers(snapshot))
+            jobs = judged_rows(run.folder, columns, settings)
+            for job, (status, _) in zip(jobs, _verdicts(journal, snapshot, doubted), strict=True):
+                may_come = status is Status.PENDING and run.state in _NOT_AT_ITS_END
+                if status is Status.SUCCESS or job.row_number in doubted or may_come:
+                    yield job
+
+
+def _runs_of_the_file(opened: Opened) -> Iterator[Shelved]:
+    """Yield the other runs over the same content: row numbers mean the same rows in all of them."""
+    for run in runs_in(opened.folder.parent):
+        if run.info and run.info.sha256 == opened.info.sha256 and run.info.run_id != opened.info.run_id:
+            yield run
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Say which run it is that cannot be read."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError) as exc:
+        raise JournalUnreadableError(_NOBODY_KNOWS.format(folder=folder)) from exc
+
+
+def _doubted(journal: Journal) -> Iterator[int]:
     """Yield the rows that may have been applied without a success that says so."""
-    yield from opened.journal.doubted()
-    yield from (outcome.row_number for outcome in opened.journal.outcomes() if outcome.status is Status.IN_DOUBT)
+    yield from journal.doubted()
+    yield from (outcome.row_number for outcome in journal.outcomes() if outcome.status is Status.IN_DOUBT)
 
 
-def _verdicts(opened: Opened, doubted: RowNumbers) -> Iterator[tuple[Status, str]]:
+def _verdicts(journal: Journal, snapshot: Path, doubted: RowNumbers) -> Iterator[tuple[Status, str]]:
     """Yield status and error code of every row, in the file's order, as the reports tell them."""
-    coming = opened.journal.outcomes()
+    coming = journal.outcomes()
     outcome = next(coming, None)
-    for record in read_records(opened.snapshot):
+    for record in read_records(snapshot):
         if outcome is not None and outcome.row_number == record.row_number:
             yield outcome.status, outcome.error_code
             outcome = next(coming, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Final
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, ending_of, info_of
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.errors import JournalError, RunNotFoundError
+from bulkredeem.errors import JournalError, JournalUnreadableError, RunNotFoundError
 from bulkredeem.journal import Journal, Owner, owner_of
 from bulkredeem.model import Status
-from bulkredeem.snapshot import read_records
+from bulkredeem.snapshot import digest_of, read_records
 from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState
 
 _NOT_BEGUN: Final = "{folder} died while it read its file, and sent nothing: run the file again, and delete the folder."
@@ -120,6 +120,19 @@ def doubtful_rows(journal: Journal, snapshot: Path, *, died: bool) -> Iterator[i
             yield record.row_number
 
 
+def check_snapshot(snapshot: Path, head: Mapping[str, str]) -> None:
+    """Raise JournalUnreadableError when it is not the one the run was made of, as far as the journal's head knows."""
+    try:
+        found = digest_of(snapshot)
+    except OSError as exc:
+        raise JournalUnreadableError(f"{snapshot} cannot be read: {exc.strerror or exc}.") from exc
+    if found != head.get(SNAPSHOT_SHA256, found):
+        raise JournalUnreadableError(
+            f"{snapshot} was changed or cut short since: put the right one back, or run the file again and move this"
+            " folder away."
+        )
+
+
 def _look_into(journal: Journal, folder: Path, owner: Owner | None) -> Shelved:
     head = journal.head()
     info, ending, counts = info_of(head), ending_of(head), dict(journal.totals().counts)
@@ -127,6 +140,7 @@ def _look_into(journal: Journal, folder: Path, owner: Owner | None) -> Shelved:
     state = RunState.RUNNING if owner else ending.state if ending else RunState.CRASHED
     doubtful = 0
     if state in UNFINISHED:
+        check_snapshot(folder / SNAPSHOT, head)
         doubtful = sum(1 for _ in doubtful_rows(journal, folder / SNAPSHOT, died=ending is None))
     return Shelved(folder=folder, state=state, info=info, counts=counts, doubtful=doubtful, ending=ending, owner=owner)
 
