@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bulkredeem.cli import running
+from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, Sandbox
+from bulkredeem.settings import load_settings
+from bulkredeem.summary import Typed
 
 if TYPE_CHECKING:
     from tests.conftest import Ended, Rehearsal, Terminal, Turnstile
@@ -38,6 +42,14 @@ def identifiers_of(row_numbers: set[int]) -> set[str]:
 def run_folders(terminal: Terminal) -> list[Path]:
     """Return the folders of all runs, the oldest first if they did not begin within one second."""
     return sorted(each for each in terminal.reports.iterdir() if not each.is_symlink())
+
+
+class AtOnce(Stop):
+    """Sleeps no longer than it has to for others to come to their turn."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep a hundredth of the time."""
+        await super().sleep(seconds / 100)
 
 
 @pytest.fixture
@@ -300,6 +312,29 @@ class TestEveryNight:
         assert following.code == 0
         assert [each["counts"]["success"] for each in following.objects] == [40, 5, 2]
         assert set(Counter(each.identifier for each in rehearsal.sandbox.applied).values()) == {1}
+
+    async def test_rows_that_are_never_answered_do_not_cost_the_night(
+        self,
+        rehearsal: Rehearsal,
+        write_csv: WriteCsv,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A last row that the platform cannot answer looks like an outage; tonight's file is sent all the same."""
+        old = await rehearsal.stopped(write_csv(good_rows(4), "yesterday.csv"), rows=3, max_workers=1)
+        rehearsal.faults = lambda update: Fault.error(status=500, code=500) if update.identifier == "AB0003" else None
+        monkeypatch.setattr(running, "Stop", AtOnce)
+        tonight = write_csv(good_rows(5, prefix="ZZ"), "tonight.csv")
+        flags = {"rate": "none", "outage_timeout": "0.2s", "resume_unfinished": True}
+        code = await running.run_files([tonight], load_settings(flags), flags, Typed())
+        assert code == 3
+        assert Counter(rehearsal.verdicts(old).values()) == {("success", ""): 3, ("pending", "SENT_BEFORE"): 1}
+        assert [each for each in rehearsal.arrived if each.startswith("ZZ")] == [
+            f"ZZ{number:04}" for number in range(5)
+        ]
+        assert "it may be just these that it cannot answer: if so, abandon the run" in " ".join(
+            capsys.readouterr().out.split()
+        )
 
 
 class TestDeadline:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkredeem.errors import AccessRefusedError, SignalledError, Stopping
+from bulkredeem.errors import AccessRefusedError, OutageError, SignalledError, Stopping
 from bulkredeem.model import Correction, Invalid, Outcome, Problem, Status
 from bulkredeem.processor import Lanes, Pool, Stop
 
@@ -450,3 +450,15 @@ class TestStop:
         stop.request(first)
         stop.request(second)
         assert stop.cause is first
+
+    async def test_it_can_be_taken_back_between_two_runs(self) -> None:
+        """What stopped one run need not stop the next; what was asked for after it is not forgotten."""
+        stop = Stop()
+        first, second = OutageError("gone"), SignalledError("Ctrl-C")
+        stop.request(first)
+        stop.withdraw()
+        stop.check()
+        stop.request(first)
+        stop.request(second)
+        stop.withdraw()
+        assert stop.cause is second

@@ -63,6 +63,8 @@ class _Tries:
     """How many tries of all rows had finished when its last one was sent."""
     password: int = 0
     """Which of the run's passwords its last one had."""
+    says_nothing: bool = False
+    """Whether its last one had a password that was replaced: nobody can tell from it who is to blame for what."""
     is_open: bool = False
     """Whether a request is out whose answer is not known yet, or has succeeded without anybody knowing yet."""
     last_reply: Reply | None = None
@@ -202,7 +204,8 @@ class Delivery:
             tries.throttled += 1
         elif sign is Sign.UNANSWERED:
             tries.unanswered += 1
-        if isinstance(answer, Reply) and answer.password_renewed:
+        tries.says_nothing = isinstance(answer, Reply) and answer.password_renewed
+        if tries.says_nothing:
             tries.excused += 1
             self._gate.prove_again(tries.password)
         else:
@@ -213,7 +216,7 @@ class Delivery:
         """Say whether a row's attempts are used up, and not by an outage; None when others have to tell first."""
         if self._gate.is_outage or self._gate.outages > tries.outages:
             tries.excuse(self._gate.outages)
-        if tries.counted < self._max_attempts or verdict.throttled or not verdict.repeat:
+        if tries.counted < self._max_attempts or tries.says_nothing or verdict.throttled or not verdict.repeat:
             return False
         row_number = tries.correction.row_number
         return self._gate.may_give_up(row_number, since=tries.since, under_way=self._under_way)
