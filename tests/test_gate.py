@@ -387,11 +387,12 @@ class Patience:
     """A gate with a patience of 900 s, on a clock that only the test moves."""
 
     now: float = 0.0
+    remaining: int = 1000
     gate: Gate = field(init=False)
 
     def __post_init__(self) -> None:
         """Put it up."""
-        self.gate = Gate(Watch(clock=lambda: self.now), width=4, outage_timeout=900.0, remaining=lambda: 1000)
+        self.gate = Gate(Watch(clock=lambda: self.now), width=4, outage_timeout=900.0, remaining=lambda: self.remaining)
 
     def note(self, sign: Sign, tries: int = 1, *, throttled: bool = False) -> None:
         """Note so many tries, of three rows in turn."""
@@ -409,6 +410,18 @@ def test_an_outage_that_lasts_too_long_ends_the_run() -> None:
     with pytest.raises(OutageError) as caught:
         patience.note(UNANSWERED)
     assert str(caught.value) == "the platform has not answered for 900 s (HTTP_503), and --outage-timeout is 900 s"
+
+
+@pytest.mark.parametrize(("remaining", "may_be_the_rows"), [(1, True), (2, True), (3, False), (1000, False)])
+def test_with_few_rows_left_it_may_be_just_these(*, remaining: int, may_be_the_rows: bool) -> None:
+    """One or two rows that are never answered look like an outage: the error says so, to people and to programs."""
+    patience = Patience(remaining=remaining)
+    patience.note(UNANSWERED, TRIES)
+    patience.now = 900.0
+    with pytest.raises(OutageError) as caught:
+        patience.note(UNANSWERED)
+    assert caught.value.may_be_the_rows is may_be_the_rows
+    assert ("it may be just these that it cannot answer" in str(caught.value)) is may_be_the_rows
 
 
 def test_an_outage_may_be_declared_too_late() -> None:

@@ -396,6 +396,7 @@ def test_two_sick_rows_that_are_left_look_like_an_outage(virtually: Virtually) -
     virtually(night.pass_by())
     assert night.counts == {"success": 3, "pending": 2}
     assert isinstance(night.cause, OutageError)
+    assert night.cause.may_be_the_rows
     assert sorted(night.left) == [5, 6]
 
 
@@ -521,6 +522,16 @@ def test_a_new_password_that_is_wrong_is_tried_once(virtually: Virtually) -> Non
     assert [each.answer for each in night.tries].count(UNAUTHORIZED) == 1
     assert night.counts == {"success": 2, "pending": 38}
     assert night.left == []
+
+
+def test_a_password_that_is_replaced_in_the_middle_of_trouble_keeps_nobody_waiting(virtually: Virtually) -> None:
+    """Two rows whose attempts are used up wait for news of each other; a 401 to an old password is none."""
+    script: dict[tuple[int, int], Answer] = {(3, 1): UNREACHED, (4, 1): UNREACHED, (3, 2): RENEWED}
+    night = Night(platform=lambda sent: script.get((sent.row, sent.number), OK), rows=3, rate="100/min", max_attempts=1)
+    virtually(night.pass_by())
+    assert night.cause is None
+    assert [night.outcomes[row].status for row in (2, 3, 4)] == [Status.SUCCESS, Status.SUCCESS, Status.FAILED]
+    assert len(night.tries_of(3)) == 3, "the new password is what settles it"
 
 
 # Every run
