@@ -38,7 +38,8 @@ def deadline_moment(text: str, now: float) -> float:
     match = _TIME_OF_DAY.fullmatch(text)
     if not match:
         try:
-            return now + parse_duration(text)
+            # A number alone is refused: who writes 6 may mean six o'clock.
+            return now + parse_duration(text if text.strip()[-1:].isalpha() else "")
         except ValueError:
             raise ValueError(
                 f"{text!r} is no deadline; write a time of day like 06:00, or a duration like 2h"

@@ -412,9 +412,9 @@ def test_an_outage_that_lasts_too_long_ends_the_run() -> None:
     assert str(caught.value) == "the platform has not answered for 900 s (HTTP_503), and --outage-timeout is 900 s"
 
 
-@pytest.mark.parametrize(("remaining", "may_be_the_rows"), [(1, True), (2, True), (3, False), (1000, False)])
+@pytest.mark.parametrize(("remaining", "may_be_the_rows"), [(1, True), (4, True), (5, False), (1000, False)])
 def test_with_few_rows_left_it_may_be_just_these(*, remaining: int, may_be_the_rows: bool) -> None:
-    """One or two rows that are never answered look like an outage: the error says so, to people and to programs."""
+    """No more rows than may be under way, never answered, look like an outage: people and programs are told."""
     patience = Patience(remaining=remaining)
     patience.note(UNANSWERED, TRIES)
     patience.now = 900.0

@@ -115,7 +115,7 @@ def test_a_time_of_day_is_no_duration(text: str) -> None:
     assert time.strftime("%H:%M", time.localtime(moment)) == text.strip().rjust(5, "0")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90", 90), ("15m", 900), ("720h", MOST)])
+@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("15m", 900), ("720h", MOST)])
 def test_a_duration_counts_from_now(text: str, seconds: float) -> None:
     """It starts anew each time it is read."""
     assert is_relative(text)
@@ -123,7 +123,9 @@ def test_a_duration_counts_from_now(text: str, seconds: float) -> None:
     assert deadline_moment(text, now) == now + seconds
 
 
-@pytest.mark.parametrize("text", ["", "24:00", "12:60", "6:0", "006:00", "06:00:00", "6am", "-06:00", "06-00", "721h"])
+@pytest.mark.parametrize(
+    "text", ["", "24:00", "12:60", "6:0", "006:00", "06:00:00", "6am", "-06:00", "06-00", "721h", "6", "06.00"]
+)
 def test_anything_else_is_no_deadline(text: str) -> None:
     """The sentence speaks of both forms."""
     with pytest.raises(ValueError, match="is no deadline; write a time of day like 06:00, or a duration like 2h") as c:

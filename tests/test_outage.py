@@ -87,6 +87,43 @@ def test_an_outage_is_ten_tries_of_three_rows_or_of_all_that_remain(
     assert Seen().note(tries, remaining=remaining).is_outage is is_outage
 
 
+def test_who_went_unanswered_twice_beside_others_bears_no_witness() -> None:
+    """Three sick rows are no outage, however often they are tried: each is to blame, and the rest is watched."""
+    watch = Watch()
+    for number in range(8):
+        for row in (2, 3, 4):
+            watch.note(row, UNANSWERED, remaining=MANY, since=watch.finished)
+        if number < 2:
+            watch.note(9, ANSWERED, remaining=MANY, since=watch.finished)
+    assert not watch.is_outage
+    assert [watch.may_give_up(row, since=watch.finished, under_way=3) for row in (2, 3, 4)] == [True] * 3
+    for row, _ in in_turn(3):
+        watch.note(row + 100, UNANSWERED, remaining=MANY, since=watch.finished)
+    assert watch.is_outage
+
+
+def test_an_outage_makes_nobody_a_suspect() -> None:
+    """Who is under way when it begins, and again when it has ended, went unanswered with everybody else."""
+    watch = Watch()
+    watch.note(9, ANSWERED, remaining=MANY, since=0)
+    for row, _ in in_turn(5, 2 * TRIES):
+        watch.note(row, UNANSWERED, remaining=MANY, since=watch.finished)
+    watch.note(9, ANSWERED, remaining=MANY, since=watch.finished)
+    assert not any(watch.may_give_up(row, since=watch.finished, under_way=9) for row in range(2, 7))
+
+
+def test_a_suspect_that_is_answered_is_none_any_more() -> None:
+    """It was the platform after all; and what is no longer under way is forgotten."""
+    watch = Watch()
+    for sign in (UNANSWERED, ANSWERED, UNANSWERED, ANSWERED):
+        for row in (2, 3) if sign is UNANSWERED else (9,):
+            watch.note(row, sign, remaining=MANY, since=watch.finished)
+    assert [watch.may_give_up(row, since=watch.finished, under_way=9) for row in (2, 3)] == [True, True]
+    watch.note(2, ANSWERED, remaining=MANY, since=watch.finished)
+    watch.forget(3)
+    assert [watch.may_give_up(row, since=watch.finished, under_way=9) for row in (2, 3)] == [None, None]
+
+
 @given(history=st.lists(st.tuples(st.integers(2, 6), SIGNS, st.integers(1, 5)), max_size=40))
 @example(history=[(2, UNANSWERED, 1)] * 30)
 def test_an_outage_is_declared_exactly_by_the_rule(history: list[tuple[int, Sign, int]]) -> None:

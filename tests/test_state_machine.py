@@ -1,17 +1,17 @@
-"""Whatever befalls a run and whatever is done about it, its verdicts stay true: a state machine tries stories at random.
+"""Whatever befalls runs and whatever is done about them, verdicts stay true: a state machine tells stories at random.
 
 A story is runs, resumes, retries, re-runs, reports and abandonments, in one process and on one event loop, against the
 sandbox on a real socket. While they go on, the platform misbehaves, people press Ctrl-C, passwords change, the disk is
 full, or the process dies.
 
 How a process dies here: at a boundary that was drawn (just before or just behind the n-th call of a function that
-makes something durable, sends or answers), the reports folder is copied aside as it stands, write-ahead logs and half
-reports included, and `Died` is raised, which nothing of ours catches; so it is at every boundary that the dead run comes
-by later. When nothing of it is left the copy takes the folder's place. Requests that the sandbox has by then are
-applied, as in life. What dies in the middle of a write is the business of the kill sweep, with real processes.
+makes something durable, sends or answers) the reports folder is copied aside as it stands, write-ahead logs included,
+and `Died` is raised, which nothing of ours catches; it is raised again wherever the dead run comes by a boundary
+later. When nothing of it is left the copy takes the folder's place. Requests that the sandbox has by then are applied,
+as in life. What dies in the middle of a write is the business of the kill sweep, with real processes.
 
-What the machine knows it knows from outside: which rows it wrote, what arrived at the sandbox and was applied, and which
-of the journal's writes took effect.
+What the machine knows it knows from outside: which rows it wrote, what arrived at the sandbox and was applied, and
+which of the journal's writes took effect.
 """
 
 from __future__ import annotations
@@ -275,6 +275,8 @@ class Told:
     folder: Path
     lines: Mapping[int, Line]
     """Its rows by number."""
+    of_file: int
+    """Which file its rows come from."""
     parent: Told | None
     """The run that it retries."""
     state: RunState = RunState.RUNNING
@@ -512,14 +514,15 @@ class Story(RuleBasedStateMachine):
         self.reports = self.home / "reports"
         self.reports.mkdir()
         self.runs: list[Told] = []
-        self.files: list[tuple[Path, Mapping[int, Line]]] = []
+        self.files: list[Mapping[int, Line]] = []
+        """The rows of each, by number."""
         self.moment = FIRST_MOMENT
         self.arrivals: list[Arrival] = []
         self.scripts: dict[str, Iterator[str]] = {}
         self.lines: dict[str, Line] = {}
         """By bill number."""
-        self.coming: tuple[Mapping[int, Line], Told | None] = ({}, None)
-        """Rows and parent of the run that would be made now."""
+        self.coming: tuple[int, Told | None] = (0, None)
+        """File and parent of the run that would be made now."""
         self.current: Told | None = None
         self.trouble = Trouble()
         self.arrived = 0
@@ -571,23 +574,21 @@ class Story(RuleBasedStateMachine):
     @rule(rows=ROWS, trouble=TROUBLES)
     def run(self, rows: Sequence[tuple[str, tuple[str, ...]]], trouble: Trouble) -> None:
         """Run a new file."""
-        number = len(self.files) + 1
-        lines = {line.row_number: line for line in lines_of(rows, number)}
-        path = self.home / f"file-{number}.csv"
-        with path.open("w", encoding="utf-8", newline="") as file:
-            cells = [[line.redemption_id, line.bill_number, line.customer] for line in lines.values()]
-            csv.writer(file).writerows([HEADER, *cells])
-        self.files.append((path, lines))
-        for line in lines.values():
+        number = len(self.files)
+        lines = lines_of(rows, number)
+        self.files.append({line.row_number: line for line in lines})
+        for line in lines:
             self.lines[line.bill_number] = line
             self.scripts[line.bill_number] = chain(line.script, repeat(""))
-        self.run_file(path, lines, trouble)
+        with self.path_of(number).open("w", encoding="utf-8", newline="") as file:
+            cells = [[line.redemption_id, line.bill_number, line.customer] for line in lines]
+            csv.writer(file).writerows([HEADER, *cells])
+        self.run_file(number, trouble)
 
     @rule(which=WHICH, trouble=TROUBLES)
     def run_again(self, which: int, trouble: Trouble) -> None:
         """Run a file once more, whatever became of it."""
-        if self.files:
-            self.run_file(*self.files[which % len(self.files)], trouble)
+        self.run_file(which % len(self.files), trouble)
 
     @rule(which=WHICH, trouble=TROUBLES)
     def resume(self, which: int, trouble: Trouble) -> None:
@@ -645,11 +646,15 @@ class Story(RuleBasedStateMachine):
         candidates = suitable or self.runs
         return candidates[which % len(candidates)] if candidates else None
 
-    def run_file(self, path: Path, lines: Mapping[int, Line], trouble: Trouble) -> None:
+    def path_of(self, number: int) -> Path:
+        """Return where a file lies."""
+        return self.home / f"file-{number}.csv"
+
+    def run_file(self, number: int, trouble: Trouble) -> None:
         """Run a file, and look whether what came of it is possible."""
         before = len(self.runs)
-        self.coming = (lines, None)
-        ended = self.stretch(None, lambda now, _flags, terms: run_file(path, now, terms), trouble)
+        self.coming = (number, None)
+        ended = self.stretch(None, lambda now, _flags, terms: run_file(self.path_of(number), now, terms), trouble)
         self.require_possible(ended, before)
 
     def resume_run(self, told: Told, trouble: Trouble) -> None:
@@ -669,7 +674,7 @@ class Story(RuleBasedStateMachine):
         """Retry a run, and look whether the right rows were taken over."""
         was_unfinished, before = told.is_unfinished, len(self.runs)
         wanted = told.wanted(choice) - {number for run in self.runs if run.parent is told for number in run.lines}
-        self.coming = (told.lines, told)
+        self.coming = (told.of_file, told)
         ended = self.stretch(None, lambda now, flags, terms: retry_run(told.folder, now, flags, choice, terms), trouble)
         if was_unfinished:
             assert isinstance(ended, RunNotFoundError) or trouble.accident
@@ -682,16 +687,15 @@ class Story(RuleBasedStateMachine):
             assert wanted - taken <= self.overtaken(told, wanted)
 
     def overtaken(self, told: Told, wanted: Collection[int]) -> set[int]:
-        """Return those rows behind which another one of their redemption was sent, or belongs to another retry."""
-        family = [run for run in self.runs if run.root is told.root]
-        others = [arrival.line for run in family for arrival in run.arrivals]
-        others += [line for run in family if run.parent for line in run.lines.values()]
+        """Return those rows behind which another one of their redemption was sent, or will be."""
+        runs = [run for run in self.runs if run.of_file == told.of_file]
+        others = [arrival.line for run in runs for arrival in run.arrivals]
+        others += [line for run in runs if run.is_unfinished or run.parent is told for line in run.lines.values()]
         return {
             number
             for number in wanted
-            if any(
-                line.row_number > number and line.redemption_id == told.lines[number].redemption_id for line in others
-            )
+            for line in others
+            if line.row_number > number and line.redemption_id == told.lines[number].redemption_id
         }
 
     def look_after(
@@ -755,19 +759,22 @@ class Story(RuleBasedStateMachine):
     def take_note(self, at: str, args: tuple[Any, ...], group: Sequence[Outcome]) -> None:
         """Hear of a call that took effect."""
         if at == "create":
-            folder = args[0].parent
-            lines, parent = self.coming
-            numbers = {record.row_number for record in read_records(folder / "input.csv")}
-            assert numbers <= lines.keys()
-            assert parent or numbers == lines.keys()
-            self.current = Told(
-                folder=folder, lines={number: lines[number] for number in sorted(numbers)}, parent=parent
-            )
+            self.current = self.new_run(args[0].parent)
             self.runs.append(self.current)
         elif at == "commit":
             self.told_of(args[0]).durable |= {outcome.row_number for outcome in group}
         elif at == "note" and "state" in args[1]:
             self.told_of(args[0]).state = RunState(args[1]["state"])
+
+    def new_run(self, folder: Path) -> Told:
+        """Return what is known of a run that has just been made."""
+        number, parent = self.coming
+        lines = parent.lines if parent else self.files[number]
+        rows = [record.row_number for record in read_records(folder / "input.csv")]
+        assert rows == sorted(rows)
+        assert set(rows) <= lines.keys()
+        assert parent or rows == list(lines)
+        return Told(folder=folder, lines={row: lines[row] for row in rows}, of_file=number, parent=parent)
 
     def told_of(self, journal: Journal) -> Told:
         """Return the run that a journal is of."""

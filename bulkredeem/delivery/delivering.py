@@ -145,6 +145,7 @@ class Delivery:
             raise
         finally:
             self._under_way -= 1
+            self._gate.forget(correction.row_number)
         return self._outcome(tries, verdict)
 
     async def _repeat(self, tries: _Tries, first: Verdict) -> Verdict:
@@ -210,7 +211,14 @@ class Delivery:
             self._gate.prove_again(tries.password)
         else:
             row_number = tries.correction.row_number
-            self._gate.note(row_number, sign, verdict.code, throttled=verdict.throttled, password=tries.password)
+            self._gate.note(
+                row_number,
+                sign,
+                verdict.code,
+                throttled=verdict.throttled,
+                password=tries.password,
+                since=tries.since,
+            )
 
     def _is_to_blame(self, tries: _Tries, verdict: Verdict) -> bool | None:
         """Say whether a row's attempts are used up, and not by an outage; None when others have to tell first."""

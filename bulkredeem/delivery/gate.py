@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from bulkredeem.errors import OutageError
 from bulkredeem.model import Sign
-from bulkredeem.outage import ROWS, Watch
+from bulkredeem.outage import Watch
 
 PROBE_FIRST: Final = 1.0
 """Seconds from the declaration of an outage to the first probe; doubled for each further one."""
@@ -50,6 +50,7 @@ class Gate:
         self._remaining = remaining
         self._sleep = sleep
         self._on_outage = on_outage
+        self._width = width
         self._places = asyncio.Semaphore(width)
         self._next_in_line = asyncio.Lock()
         self._alone = asyncio.Lock()
@@ -93,15 +94,23 @@ class Gate:
             return await attempt()
 
     def note(
-        self, row_number: int, sign: Sign, code: str = "", *, throttled: bool = False, password: int | None = None
+        self,
+        row_number: int,
+        sign: Sign,
+        code: str = "",
+        *,
+        throttled: bool = False,
+        password: int | None = None,
+        since: int | None = None,
     ) -> None:
         """Take note of a finished try and its error code. Raises OutageError when nothing was answered for too long.
 
         `throttled` tries never use up a row's attempts, also when their sign is that nobody answered (a 503 that says
-        how long to wait). `password` is what `passwords` said when the try was sent; None for the last one.
+        how long to wait). `password` and `since` are what `passwords` and `finished` said when the try was sent; None
+        for the last password, and for not known.
         """
         was_outage = self._watch.is_outage
-        self._watch.note(row_number, sign, remaining=self._remaining())
+        self._watch.note(row_number, sign, remaining=self._remaining(), since=since)
         self._accepted = self._accepted or (sign is Sign.ANSWERED and password in {None, self._passwords})
         if self._watch.is_outage is not was_outage:
             self._wait_for_probe = PROBE_FIRST
@@ -109,6 +118,10 @@ class Gate:
         never_used_up = self.is_outage or throttled or sign is Sign.THROTTLED
         if never_used_up and self._watch.unanswered_for >= self._outage_timeout:
             self._end(sign, code)
+
+    def forget(self, row_number: int) -> None:
+        """Take note that a row is not under way any more."""
+        self._watch.forget(row_number)
 
     def refuse_to_wait(self, seconds: float) -> None:
         """Raise OutageError when the platform asks for a longer wait than the run has patience for."""
@@ -164,7 +177,7 @@ class Gate:
     def _end(self, sign: Sign, code: str) -> None:
         what = "throttled every request" if sign is Sign.THROTTLED else "not answered"
         last = f" ({code})" if code else ""
-        few = sign is not Sign.THROTTLED and self._remaining() < ROWS
+        few = sign is not Sign.THROTTLED and self._remaining() <= self._width
         raise OutageError(
             f"the platform has {what} for {self._watch.unanswered_for:,.0f} s{last},"
             f" and --outage-timeout is {self._outage_timeout:,.0f} s{_FEW if few else ''}",
