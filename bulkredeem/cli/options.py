@@ -91,7 +91,7 @@ Backlog = Annotated[
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name, or how that begins.")]
 OptionalRun = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="A run: its folder, its name, or how that begins.")
+    str | None, typer.Argument(metavar="RUN", help="A run: its folder, its name, or how that begins.")
 ]
 IfAny = Annotated[bool, typer.Option("--if-any", help="Without an unfinished run, exit 0: for a boot unit.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
