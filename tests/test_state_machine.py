@@ -28,6 +28,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -346,8 +347,11 @@ class Fate:
             words = "the disk is full"
             raise ReportError(words) if at.startswith("write") else JournalError(words)
 
-    def leave(self, at: str) -> None:
-        """Leave a boundary behind. Raises `Died`."""
+    def leave(self, at: str, took_effect: Callable[[], None] = lambda: None) -> None:
+        """Leave a boundary behind; say that the call took effect unless the process was dead by then. Raises `Died`."""
+        with self._turn:
+            self.check()
+            took_effect()
         self._is_struck(at, behind=True)
 
     def _is_struck(self, at: str, *, behind: bool) -> bool:
@@ -379,9 +383,8 @@ def watched(fate: Fate, took_effect: Callable[[str, tuple[Any, ...], Sequence[Ou
             fate.enter(at)
             group = args[0]._waiting[:] if at == "commit" else ()
             result = function(*args, **kwargs)
-            took_effect(at, args, group)
             try:
-                fate.leave(at)
+                fate.leave(at, partial(took_effect, at, args, group))
             except Died:
                 if isinstance(result, Journal):
                     result.close()
@@ -724,7 +727,7 @@ class Story(RuleBasedStateMachine):
         if self.is_dead:
             shutil.rmtree(self.reports)
             grave.rename(self.reports)
-        if self.current:
+        if self.current and (trouble.is_of_the_disk or isinstance(ended, Run)):
             self.current.reports_may_lack = trouble.is_of_the_disk
         self.sandbox.permitted = True
         Path("secret").write_text(self.sandbox.password, encoding="utf-8")
@@ -996,3 +999,9 @@ def tell(examples: int, steps: int) -> None:
 def test_no_story_makes_a_verdict_false() -> None:
     """Whatever befalls runs and whatever is done about it, each row has one verdict, none is false, none is lost."""
     tell(60, 8)
+
+
+@pytest.mark.torture
+def test_no_story_of_very_many_makes_a_verdict_false() -> None:
+    """The same, told for ten minutes."""
+    tell(1_000, 12)
