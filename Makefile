@@ -36,7 +36,7 @@ test-external: $(READY)  ## Run the tests that need more than Python (the packag
 	@$(BIN)/python -m pytest -m "external and not torture"
 
 .PHONY: torture
-torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (half an hour)
+torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (an hour)
 	@$(BIN)/python -m pytest -m torture --timeout=7200
 
 .PHONY: lint

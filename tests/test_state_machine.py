@@ -1004,4 +1004,4 @@ def test_no_story_makes_a_verdict_false() -> None:
 @pytest.mark.torture
 def test_no_story_of_very_many_makes_a_verdict_false() -> None:
     """The same, told for ten minutes."""
-    tell(1_000, 12)
+    tell(600, 12)
