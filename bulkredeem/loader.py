@@ -1,9 +1,10 @@
 """A file → rows, in two passes, with memory that does not grow with the file.
 
-The first pass (`take_snapshot`) reads the file once, byte by byte, with the standard library's strict CSV reader: it
+The first pass (`take_snapshot`) reads the file once, line by line, with the standard library's strict CSV reader: it
 counts cells, keeps the numbering of blank lines, notices what no later reader could see any more (ragged lines, stray
-carriage returns, quotes that do not match, half a last line), and writes the run's snapshot, which is regular. The
-second pass (`read_rows`) reads the snapshot with pandas, in chunks, as text: no cell becomes a number, a NaN or a date.
+carriage returns, quotes that do not match, half a last line), and writes the run's snapshot, which is regular. A line
+that stands in the snapshot as it stands in the file, and most do, is copied without being taken apart. The second pass
+(`read_cells`) reads the snapshot with pandas, in chunks, as text: no cell becomes a number, a NaN or a date.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
@@ -33,8 +35,13 @@ QUOTED_OF_A_LINE: Final = 30_000
 CHUNK_CELLS: Final = 50_000
 """Cells that pandas reads at once, at least one row of them."""
 
+_STRICT: Final = csv.reader((), strict=True).dialect
+"""How the file is read; made once, since a reader is made for each record that is taken apart."""
+_NOTHING: Final = "," + "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""What a blank line consists of: commas and all that Python calls a blank, of which U+3000 is the last."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _SAVE_AS_CSV: Final = "save it as 'CSV UTF-8 (comma delimited)'"
+_HOLDS_NUL: Final = f"holds NUL bytes, so the file is not text; {_SAVE_AS_CSV}"
 _NOT_CSV: Final = {
     b"PK\x03\x04": f"is an Excel workbook or a zip archive; {_SAVE_AS_CSV}",
     b"\xd0\xcf\x11\xe0": f"is an old Excel workbook; {_SAVE_AS_CSV}",
@@ -54,7 +61,6 @@ _DAMAGE: Final = {
         " or take the line as it is with --allow-unterminated"
     ),
 }
-
 """Why a line is no row, and what to do, by error code."""
 _COMPLAINTS: Final = {
     "new-line character seen in unquoted field": "STRAY_CARRIAGE_RETURN",
@@ -85,7 +91,7 @@ class _Record:
     """Blank lines count, and a record with line ends inside quotes counts once: as in a spreadsheet."""
     cells: Sequence[str] = ()
     """Empty for a blank line and for a record that could not be read."""
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     """The physical lines it takes in the file."""
     error: str = ""
     """A key of `_DAMAGE`, or empty."""
@@ -102,13 +108,16 @@ def take_snapshot(
     *,
     explicit: Mapping[str, str],
     allow_unterminated: bool = False,
+    durable: bool = True,
     proceed: Callable[[], None] = lambda: None,
 ) -> Intake:
     """Read the file once, write its snapshot to `target`, and say what was found.
 
-    `explicit` maps headers of the file to canonical names. `proceed` is asked before every row and raises what is to
-    end the reading. Raises InputFileError with one sentence that names the file and, where there is one, the row, for
-    everything that makes the file as a whole unreadable; ReportsFolderError when the snapshot cannot be written.
+    `explicit` maps headers of the file to canonical names. Without `durable` the snapshot may be lost with the power:
+    enough for a reader that has it no longer than the process lives. `proceed` is asked before every row and raises
+    what is to end the reading. Raises InputFileError with one sentence that names the file and, where there is one, the
+    row, for everything that makes the file as a whole unreadable; ReportsFolderError when the snapshot cannot be
+    written.
     """
     try:
         stream = source.open("rb")
@@ -120,8 +129,9 @@ def take_snapshot(
             first_pass = _FirstPass(source, stream, explicit, allow_unterminated=allow_unterminated)
             intake = first_pass.write_snapshot(copy, proceed)
             copy.flush()
-            os.fsync(copy.fileno())
-        sync_folder(target.parent)
+            if durable:
+                os.fsync(copy.fileno())
+                sync_folder(target.parent)
     except OSError as exc:
         msg = f"{target} cannot be written: {exc.strerror or exc}."
         raise ReportsFolderError(msg) from exc
@@ -129,21 +139,35 @@ def take_snapshot(
 
 
 def read_rows(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
-    """Yield the rows of a snapshot in the file's order, reading chunk by chunk.
+    """Yield the rows of a snapshot in the file's order, each a value of its own. Raises what `read_cells` raises."""
+    for row_number, cells, damage in read_cells(snapshot, columns):
+        values = {} if damage else dict(zip(columns.used, cells, strict=True))
+        yield Row(row_number=row_number, values=values, damage=damage)
 
-    Raises JournalError when the snapshot is not what the first pass wrote: it is a part of the run's record.
+
+def read_cells(snapshot: Path, columns: ColumnMap) -> Iterator[tuple[int, tuple[str, ...], Problem | None]]:
+    """Yield of each row its number, the cells of the columns used, and its damage or None; chunk by chunk.
+
+    The cells are in the order of `columns.used`, and say nothing where there is damage. A million rows pass through
+    here while requests are under way, so no more is made of them than that. Raises JournalError when the snapshot is
+    not what the first pass wrote: it is a part of the run's record.
     """
+    wanted = [*range(len(LEADING)), *(len(LEADING) + index for index in columns.used.values())]
     try:
-        yield from _read_chunks(snapshot, columns)
+        for chunk in _chunks(snapshot, len(LEADING) + len(columns.headers)):
+            numbers, codes, messages, lines, *cells = (chunk[index].tolist() for index in wanted)
+            damage = map(_damage, codes, messages, lines)
+            yield from zip(map(int, numbers), zip(*cells, strict=True), damage, strict=True)
     except (ValueError, OSError, pd.errors.ParserWarning) as exc:
         msg = f"{snapshot} cannot be read any more, or somebody has changed it; start a new run."
         raise JournalError(msg) from exc
 
 
-def _read_chunks(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
-    names = list(columns.used)
-    wanted = [*range(len(LEADING)), *(len(LEADING) + columns.used[name] for name in names)]
-    width = len(LEADING) + len(columns.headers)
+def _damage(code: str, message: str, line: str) -> Problem | None:
+    return Problem(code=code, column="", message=message, detail=line) if code else None
+
+
+def _chunks(snapshot: Path, width: int) -> Iterator[pd.DataFrame]:
     # No `usecols`: with it pandas drops a cell too many without a word, and all cells after it have moved.
     with pd.read_csv(
         snapshot,
@@ -157,15 +181,7 @@ def _read_chunks(snapshot: Path, columns: ColumnMap) -> Iterator[Row]:
         chunksize=max(1, CHUNK_CELLS // width),
     ) as reader:
         while (chunk := _next_chunk(reader)) is not None:
-            cells = zip(*(chunk[index].tolist() for index in wanted), strict=True)
-            for number, code, message, line, *values in cells:
-                yield _row(int(number), Problem(code=code, column="", message=message, detail=line), names, values)
-
-
-def _row(row_number: int, damage: Problem, names: Sequence[str], values: Sequence[str]) -> Row:
-    if damage.code:
-        return Row(row_number=row_number, values={}, damage=damage)
-    return Row(row_number=row_number, values=dict(zip(names, values, strict=True)))
+            yield chunk
 
 
 def _next_chunk(reader: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
@@ -176,57 +192,51 @@ def _next_chunk(reader: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
 
 
 class _Lines:
-    """The physical lines of a file as text: hashed as they pass, and remembered until asked for."""
+    """The physical lines of a file as text, hashed as they pass."""
 
     def __init__(self, stream: BinaryIO, source: Path) -> None:
         self.digest = hashlib.sha256()
         self.has_byte_order_mark = False
         self._stream = stream
         self._source = source
-        self._number = 0
-        self._since: list[str] = []
+        self._passed = 0
+        self._coming = self._read()
 
     def __iter__(self) -> Iterator[str]:
-        return self
+        """Go on where the reading stopped: whoever takes a record apart takes its further lines from here, too."""
+        return self._coming
 
-    def __next__(self) -> str:
-        self._number += 1
-        raw = self._read()
-        if not raw:
-            raise StopIteration
-        self.digest.update(raw)
-        text = self._decode(raw)
-        self._since.append(text)
-        return text
-
-    def begin_record(self) -> None:
-        """Forget the lines of the record before."""
-        self._since.clear()
-
-    @property
-    def of_record(self) -> Sequence[str]:
-        """The physical lines of the record read last."""
-        return self._since
-
-    def _read(self) -> bytes:
+    def _read(self) -> Iterator[str]:
+        update = self.digest.update
         try:
-            return self._stream.readline(MAX_LINE)
+            for raw in iter(partial(self._stream.readline, MAX_LINE), b""):
+                update(raw)
+                yield self._decode(raw)
+                self._passed += 1
         except OSError as exc:
             raise self._refusal(f"cannot be read: {exc.strerror or exc}") from exc
 
     def _decode(self, raw: bytes) -> str:
+        if not self._passed or len(raw) == MAX_LINE:
+            raw = self._check_extent(raw)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as exc:
+            bad = raw[exc.start : exc.end].hex(" ")
+            what = _HOLDS_NUL if b"\0" in raw else f"is not UTF-8 (bytes {bad}); {_SAVE_AS_CSV}"
+            raise self._refusal(what) from None
+        if "\0" in text:
+            raise self._refusal(_HOLDS_NUL)
+        return text
+
+    def _check_extent(self, raw: bytes) -> bytes:
+        """Look at how the file begins and at how long a line may be; return the line without a byte order mark."""
         is_cut = len(raw) == MAX_LINE and not raw.endswith(b"\n")
-        if self._number == 1:
+        if not self._passed:
             raw = self._check_start(raw)
         if is_cut:
             raise self._refusal(f"is longer than {MAX_LINE:,} bytes: this is no CSV of corrections")
-        if b"\0" in raw:
-            raise self._refusal(f"holds NUL bytes, so the file is not text; {_SAVE_AS_CSV}")
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError as exc:
-            bad = raw[exc.start : exc.end].hex(" ")
-            raise self._refusal(f"is not UTF-8 (bytes {bad}); {_SAVE_AS_CSV}") from None
+        return raw
 
     def _check_start(self, raw: bytes) -> bytes:
         for start, what in _NOT_CSV.items():
@@ -239,7 +249,40 @@ class _Lines:
         return raw.removeprefix(_BYTE_ORDER_MARK)
 
     def _refusal(self, what: str) -> InputFileError:
-        return InputFileError(f"{self._source}, line {self._number}, {what}.")
+        return InputFileError(f"{self._source}, line {self._passed + 1}, {what}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """What the header says of every line below it."""
+
+    header: Sequence[str]
+    is_returned: bool
+    """Whether the file is a report of ours that comes back: with columns of ours, and with cells escaped."""
+
+    def own(self, cells: Sequence[str]) -> Sequence[str]:
+        """Return the cells of the file's own columns, exactly as they were before they went through a report."""
+        if not self.is_returned:
+            return cells
+        return [unescape(cell) for name, cell in zip(self.header, cells, strict=True) if name not in OURS]
+
+    def plain_row(self, line: str) -> str:
+        """Return the own cells of a plain line with commas between; empty for a line that must be taken apart.
+
+        In a plain line is nothing at which a reader or a writer of CSV would do more than part it at its commas.
+        """
+        row = line.rstrip("\r\n")
+        is_plain = (
+            '"' not in row
+            and "\r" not in row
+            and row.count(",") == len(self.header) - 1
+            and len(row) <= csv.field_size_limit()
+            and row.strip(_NOTHING)
+            and line[-1] == "\n"
+        )
+        if is_plain and self.is_returned:
+            return ",".join(self.own(row.split(",")))
+        return row if is_plain else ""
 
 
 class _FirstPass:
@@ -256,22 +299,18 @@ class _FirstPass:
 
     def write_snapshot(self, copy: TextIO, proceed: Callable[[], None]) -> Intake:
         """Write the snapshot and return what was found."""
-        records = self._records()
-        header = self._header(records)
-        returned = is_ours(header.cells)
-        own = [index for index, name in enumerate(header.cells) if not (returned and name in OURS)]
-        restore = unescape if returned else str
-        columns = self._map(header, [restore(header.cells[index]) for index in own])
+        header = self._header()
+        layout = _Layout(header=header.cells, is_returned=is_ours(header.cells))
+        columns = self._map(header, layout.own(header.cells))
         writer = SnapshotWriter(copy, columns.headers, byte_order_mark=self._lines.has_byte_order_mark)
         rows = 0
-        for record in records:
+        for row_number, line in enumerate(self._lines, start=header.row_number + 1):
             proceed()
-            damage = self._damage(record, width=len(header.cells))
-            if damage:
-                writer.add_damaged(record.row_number, damage)
-            elif not record.is_blank:
-                writer.add(record.row_number, [restore(record.cells[index]) for index in own])
-            rows += not record.is_blank
+            if row := layout.plain_row(line):
+                writer.add_plain(row_number, row)
+                rows += 1
+            else:
+                rows += self._write(self._record(row_number, line), layout, writer)
         return Intake(
             sha256=self._lines.digest.hexdigest(),
             modified_at=self._modified_at,
@@ -279,26 +318,38 @@ class _FirstPass:
             columns=columns,
         )
 
-    def _records(self) -> Iterator[_Record]:
-        """Yield every record, blank ones too, so that their number is the one a spreadsheet shows."""
-        reader = csv.reader(self._lines, strict=True)
-        for row_number in itertools.count(1):
-            self._lines.begin_record()
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as exc:
-                yield self._broken(row_number, str(exc))
-            else:
-                yield _Record(row_number=row_number, cells=cells, lines=tuple(self._lines.of_record))
+    def _write(self, record: _Record, layout: _Layout, writer: SnapshotWriter) -> bool:
+        """Write a record as what it is; return whether it is a row at all."""
+        if record.is_blank:
+            return False
+        damage = self._damage(record, width=len(layout.header))
+        if damage:
+            writer.add_damaged(record.row_number, damage)
+        else:
+            writer.add(record.row_number, layout.own(record.cells))
+        return True
 
-    def _broken(self, row_number: int, complaint: str) -> _Record:
+    def _record(self, row_number: int, line: str) -> _Record:
+        """Take apart the record that begins with this line, and with it the further lines that it goes over."""
+        lines: list[str] = []
+        try:
+            cells = next(csv.reader(self._noted(line, lines), _STRICT))
+        except csv.Error as exc:
+            return self._broken(row_number, lines, str(exc))
+        return _Record(row_number=row_number, cells=cells, lines=lines)
+
+    def _noted(self, line: str, lines: list[str]) -> Iterator[str]:
+        """Yield the line and those after it, and note in `lines` which were asked for."""
+        for each in itertools.chain((line,), self._lines):
+            lines.append(each)
+            yield each
+
+    def _broken(self, row_number: int, lines: Sequence[str], complaint: str) -> _Record:
         """Return the record of a line that is no CSV; raise when it swallowed further lines, which may be rows."""
-        if len(self._lines.of_record) > 1:
+        if len(lines) > 1:
             raise self._swallowed(row_number)
         error = next((code for words, code in _COMPLAINTS.items() if words in complaint), "BAD_QUOTES")
-        return _Record(row_number=row_number, error=error, lines=tuple(self._lines.of_record))
+        return _Record(row_number=row_number, error=error, lines=lines)
 
     def _swallowed(self, row_number: int) -> InputFileError:
         """Return the error of a record that a stray quote has made of several lines, each of which may be a row."""
@@ -307,7 +358,8 @@ class _FirstPass:
             " tell which of the lines after it are rows. Close it, or take it out."
         )
 
-    def _header(self, records: Iterator[_Record]) -> _Record:
+    def _header(self) -> _Record:
+        records = itertools.starmap(self._record, enumerate(self._lines, start=1))
         header = next((record for record in records if not record.is_blank), None)
         if header is None:
             msg = f"{self._source} is empty: the first line must name the columns."
@@ -330,12 +382,10 @@ class _FirstPass:
             raise InputFileError(msg) from exc
 
     def _damage(self, record: _Record, *, width: int) -> Problem | None:
-        """Say why a record cannot be taken as cells, or None for a good one and for a blank line."""
+        """Say why a record with something in it cannot be taken as cells, or None for a good one."""
         line = "".join(record.lines)
         if record.error:
             return _problem(record.error, line)
-        if record.is_blank:
-            return None
         if not line.endswith("\n") and not self._allow_unterminated:
             return _problem("UNTERMINATED_ROW", line)
         if len(record.cells) == width:

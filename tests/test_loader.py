@@ -7,20 +7,23 @@ import gzip
 import hashlib
 import io
 import os
+import sys
 import tempfile
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from bulkredeem.columns import RESULT_HEAD, RESULT_TAIL, map_columns
 from bulkredeem.errors import InputFileError, JournalError, ReportsFolderError, Stopping
 from bulkredeem.formulas import escape
-from bulkredeem.loader import CHUNK_CELLS, MAX_LINE, QUOTED_OF_A_LINE, Intake, read_rows, take_snapshot
+from bulkredeem.loader import CHUNK_CELLS, MAX_LINE, QUOTED_OF_A_LINE, Intake, read_cells, read_rows, take_snapshot
 from bulkredeem.model import Row
 from bulkredeem.snapshot import LEADING, has_byte_order_mark, read_headers, read_records
 
@@ -146,6 +149,30 @@ def test_any_table_comes_back_exactly(rows: list[list[str]], unknown: list[str],
         assert loaded.intake.rows == len(numbered)
 
 
+LINE = st.text(alphabet='aé1 ,,"=\u00a0\u2028\t\x1c', max_size=12) | st.sampled_from(
+    ["A1,1,x", "A2,2,", ",,z", '"A3","3","a,b"', 'A4,"4",a "b" c', "A5", "", ",,", " ,\u00a0,\x1c", '"","",""']
+)
+
+
+@settings(deadline=None)
+@given(lines=st.lists(LINE, max_size=8), end=st.sampled_from(["\n", "\r\n", "\r\r\n"]))
+def test_a_snapshot_is_what_a_csv_reader_reads_and_a_csv_writer_writes(lines: list[str], end: str) -> None:
+    """A line that is copied as it stands is to the last byte what it would be had it been taken apart."""
+    expected = [[*LEADING, *HEADER.split(",")]]
+    for number, line in enumerate(lines, start=2):
+        try:
+            (cells,) = csv.reader([line], strict=True) if line else ([],)
+        except csv.Error:
+            assume(False)  # noqa: FBT003  damage has tests of its own
+        if any(map(str.strip, cells)):
+            assume(len(cells) == 3)
+            expected.append([str(number), "", "", "", *cells])
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load(Path(folder), "".join(f"{line}{end}" for line in [HEADER, *lines]))
+        assert loaded.snapshot.read_bytes() == written(expected).encode()
+        assert loaded.intake.rows == len(expected) - 1
+
+
 def test_awkward_cells_survive_every_boundary_of_a_buffer(tmp_path: Path) -> None:
     """Rows of odd lengths, full of quotes and line ends, come back exactly across buffers and chunks of the readers."""
     awkward = ["\r\n", '"', "\r", "\n", '""', ",", "ä", "𐍈", "\ufeff"]
@@ -168,6 +195,16 @@ def test_blank_lines_are_no_rows_but_count(tmp_path: Path, end: str) -> None:
     assert [row.row_number for row in loaded.rows] == [2, 4, 9]
     assert [row.values["redemptionId"] for row in loaded.rows] == ["A2", "A4", "A9"]
     assert loaded.intake.rows == 3
+
+
+def test_every_blank_there_is_makes_a_blank_line(tmp_path: Path) -> None:
+    """Whatever Python calls a blank, save the line ends, is nothing, and beside a letter it is not."""
+    blanks = [
+        character for character in map(chr, range(sys.maxunicode)) if character.isspace() and character not in "\r\n"
+    ]
+    lines = [line for blank in blanks for line in (f"{blank},{blank},", f"{blank},x{blank},")]
+    loaded = load(tmp_path, "".join(f"{line}\n" for line in [HEADER, *lines]))
+    assert [row.row_number for row in loaded.rows] == list(range(3, len(lines) + 2, 2))
 
 
 def test_blank_lines_above_the_header_count(tmp_path: Path) -> None:
@@ -394,6 +431,7 @@ def test_a_file_with_headers_only_has_no_rows(tmp_path: Path, content: str) -> N
         pytest.param(gzip.compress(HEADER.encode()), "is compressed; unpack it first", id="gzip"),
         pytest.param(f"{HEADER}\n\nA1,1,\0\n", "line 3, holds NUL bytes", id="a NUL"),
         pytest.param(f"{HEADER}\nA1,1,é\n".encode("latin-1"), "line 2, is not UTF-8 (bytes e9); save it", id="Latin-1"),
+        pytest.param(f"{HEADER}\nA1,é,\0\n".encode("latin-1"), "line 2, holds NUL bytes", id="a NUL in Latin-1"),
         pytest.param(f"{HEADER}\nA1,1,日".encode()[:-1], "line 2, is not UTF-8 (bytes e6 97)", id="cut in a letter"),
         pytest.param(f"{HEADER}\rA1,1,x\r", "line 1, ends in a carriage return alone", id="old Macintosh"),
         pytest.param(f"{HEADER}\r" + "A1,1,x\r" * 200_000, "line 1, ends in a carriage return alone", id="a long one"),
@@ -463,6 +501,35 @@ def test_a_snapshot_that_cannot_be_written_is_not_the_files_fault(tmp_path: Path
     assert str(caught.value) == f"{target} cannot be written: {reason}."
 
 
+def syncs_of(action: Callable[[], object]) -> int:
+    """Return how many times something was made durable."""
+    heard = 0
+
+    def listen(_frame: FrameType, event: str, subject: object) -> None:
+        nonlocal heard
+        heard += event == "c_call" and subject is os.fsync
+
+    before = sys.getprofile()
+    sys.setprofile(listen)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return heard
+
+
+def test_a_snapshot_is_durable_unless_nobody_needs_that(tmp_path: Path) -> None:
+    """A run's is, with its name in the folder; a check's is the same file and keeps no disk busy."""
+    source, snapshots = tmp_path / "corrections.csv", [tmp_path / "run.csv", tmp_path / "check.csv"]
+    source.write_text(f"{HEADER}\nA1,1,x\n")
+    syncs = [
+        syncs_of(partial(take_snapshot, source, snapshot, explicit={}, durable=durable))
+        for snapshot, durable in zip(snapshots, (True, False), strict=True)
+    ]
+    assert syncs == [2, 0]
+    assert snapshots[0].read_bytes() == snapshots[1].read_bytes()
+
+
 def test_proceed_ends_the_reading(tmp_path: Path) -> None:
     """It is asked before every row, and what it raises comes through."""
     source = tmp_path / "corrections.csv"
@@ -493,6 +560,18 @@ def test_a_snapshot_that_was_changed_ends_the_run(tmp_path: Path, added: str, be
         file.write("2,,,,A1,1,x\r\n" * before + added)
     with pytest.raises(JournalError, match=rf"^{snapshot} cannot be read any more"):
         list(read_rows(snapshot, map_columns(HEADER.split(","), {})))
+
+
+def test_cells_come_with_their_row_and_its_damage(tmp_path: Path) -> None:
+    """In the order of the columns used, which need not be that of the file; a row is the same as a value."""
+    loaded = load(tmp_path, "Shop,billNumber,identifierValue,redemptionId\nRiga,x,1,A2\nRiga,x\n\n,,3,\n")
+    cells = list(read_cells(loaded.snapshot, loaded.intake.columns))
+    assert [(number, values, damage and damage.code) for number, values, damage in cells] == [
+        (2, ("x", "1", "A2"), None),
+        (3, ("", "", ""), "RAGGED_ROW"),
+        (5, ("", "3", ""), None),
+    ]
+    assert [(row.row_number, row.damage) for row in loaded.rows] == [(number, damage) for number, _, damage in cells]
 
 
 def peak(folder: Path, rows: int) -> int:

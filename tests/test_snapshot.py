@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,29 @@ def test_every_cell_comes_back_exactly(table: tuple[list[str], list[list[str]]],
         assert list(read_records(path)) == [
             Record(row_number=number, cells=tuple(cells)) for number, cells in enumerate(rows, start=2)
         ]
+
+
+@given(table=tables())
+@example(table=(["a", "b"], [["x", "y"], ["x,", "y"], ["x", "\r"], ["\n", ""], ['"', ""], ["", ""]]))
+@example(table=(["a"], [[""], [","]]))
+def test_rows_are_written_as_the_standard_library_writes_them(table: tuple[list[str], list[list[str]]]) -> None:
+    """To the last byte, whether or not there is something in them to quote."""
+    headers, rows = table
+    numbered = [[str(number), "", "", "", *cells] for number, cells in enumerate(rows, start=2)]
+    plain = io.StringIO(newline="")
+    csv.writer(plain, lineterminator="\r\n").writerows([[*LEADING, *headers], *numbered])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "snapshot.csv"
+        write(path, headers, rows)
+        assert path.read_bytes() == plain.getvalue().encode()
+
+
+def test_a_plain_row_is_written_like_any_other(tmp_path: Path) -> None:
+    """Its cells with commas between are the row, empty cells and blanks included."""
+    path = tmp_path / "s.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        SnapshotWriter(file, ["a", "b", "c"]).add_plain(7, " x,,ä\u2028")
+    assert list(read_records(path)) == [Record(row_number=7, cells=(" x", "", "ä\u2028"))]
 
 
 def test_a_snapshot_without_rows_has_none(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from bulkredeem.model import Column, Correction, IdentifierChoice, Invalid, Problem, Row, Rules
-from bulkredeem.validation import KNOWN_ENTITY_TYPES, KNOWN_IDENTIFIER_TYPES, MAX_BILL_ID, validate
+from bulkredeem.validation import KNOWN_ENTITY_TYPES, KNOWN_IDENTIFIER_TYPES, MAX_BILL_ID, Judge, validate
 
 SENDABLE = {
     "redemptionId": "8878ru",
@@ -510,6 +510,38 @@ def test_every_row_is_a_correction_or_invalid(given_row: Row, rules: Rules) -> N
     assert all(result.custom_fields.values())
     if result.identifier_type == "mobile":
         assert re.fullmatch("[0-9]+", result.identifier_value)
+
+
+WIDE = [*map(str, Column), "customFields.x"]
+
+
+@given(st.permutations(WIDE), st.lists(st.lists(CELL, min_size=len(WIDE), max_size=len(WIDE)), max_size=4), RULES)
+def test_a_row_is_judged_alone_whatever_came_before_it(columns: list[str], rows: list[list[str]], rules: Rules) -> None:
+    """One judge for all rows of a file says of each what one of its own would say."""
+    judge = Judge(columns, rules)
+    assert [judge.judge(number, tuple(cells)) for number, cells in enumerate(rows, start=2)] == [
+        validate(Row(row_number=number, values=dict(zip(columns, cells, strict=True))), rules)
+        for number, cells in enumerate(rows, start=2)
+    ]
+
+
+@given(
+    st.sampled_from(["redemptionId", "billNumber", "billId", "identifierValue"]),
+    st.from_regex(r"[+-]?[0-9]([.,][0-9]{1,9})?[Ee][+-][0-9]{2,3}", fullmatch=True),
+    st.sampled_from([{}, {"purpose": "a-b, c"}, {"purpose": "\n"}, {"entityType": "é"}]),
+)
+def test_no_number_in_scientific_form_slips_through(column: str, value: str, others: dict[str, str]) -> None:
+    """In whatever spelling, in whichever column of ids, beside whatever other cells."""
+    assert problems_of(row(**others, **{column: value})) == [("SPREADSHEET_DAMAGE", column)]
+
+
+@given(
+    st.sampled_from(["billId", "identifierValue"]),
+    st.from_regex(r"[+-]?[0-9]{1,15}[.,]0{1,4}", fullmatch=True),
+)
+def test_no_whole_number_with_decimals_slips_through(column: str, value: str) -> None:
+    """Where only a whole number can stand, what was added to it is seen."""
+    assert problems_of(row(**{column: value})) == [("SPREADSHEET_DAMAGE", column)]
 
 
 @given(ROWS, RULES)

@@ -48,7 +48,7 @@ def check_file(path: Path, settings: Settings, *, wall_clock: Callable[[], float
     deadline = deadline_moment(settings.deadline, now) if settings.deadline else None
     problems, warnings, sendable = Groups(), Groups(), 0
     with tempfile.TemporaryDirectory(prefix="bulkredeem-") as folder:
-        intake = take_in(path, Path(folder), settings)
+        intake = take_in(path, Path(folder), settings, durable=False)
         for result in judged_rows(Path(folder), intake.columns, settings):
             if isinstance(result, Invalid):
                 for problem in result.problems:
