@@ -26,8 +26,8 @@ from bulkredeem.report import point_latest_to, write_results, write_summary
 
 _FUNCTIONS: Final[tuple[Callable[..., Any], ...]] = (
     Journal.create,
-    Journal.commit,
-    Journal.raise_reach,
+    Journal.write,
+    Journal.sync,
     Journal.doubt,
     Journal.note,
     Client.update,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkredeem.formulas import escape, unescape
+from bulkredeem.formulas import escape, may_run, unescape
 
 TRIGGERS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 CELLS = st.text() | st.text(alphabet="'" + TRIGGERS + "a1 ")
@@ -61,3 +64,27 @@ def test_only_what_would_run_is_touched(cell: str, escaped: str) -> None:
 def test_what_was_not_escaped_is_left_alone(cell: str) -> None:
     """A cell that a person typed into a report of ours is taken as it is."""
     assert unescape(cell) == cell
+
+
+@given(st.lists(st.lists(CELLS, min_size=2, max_size=3), max_size=3))
+@example([["a", "b"], ["=1", "b"]])
+@example([["a", "''=1"]])
+@example([["a,b", '"=1']])
+@example([["a", "\r\n=1"]])
+def test_rows_that_surely_do_not_run_hold_nothing_to_escape(rows: list[list[str]]) -> None:
+    """Whoever is told that rows cannot run may pass them on as they stand."""
+    lines = []
+    for row in rows:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="").writerow(row)
+        lines.append(text.getvalue())
+    would_change = any(escape(cell) != cell for row in rows for cell in row)
+    assert may_run(lines) or not would_change
+
+
+@pytest.mark.parametrize(
+    "row", ["R1,B-1,919777000001,,O'Hara's", '"Pune, Camp",a=b,"say ""=1"""', "", "2026-11-24,17:00,a-b,x@y.example"]
+)
+def test_usual_rows_are_not_suspected(row: str) -> None:
+    """A sign within a cell, or a quote around one, is no reason to look at each cell."""
+    assert not may_run([row, row])

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError
 from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals
 from bulkredeem.model import Outcome, Status
+from bulkredeem.summary import plain
 
 Make = Callable[..., Outcome]
 Limit = Callable[[int], AbstractContextManager[None]]
@@ -188,7 +189,7 @@ def test_the_head_can_be_added_to(journal: Journal, path: Path) -> None:
 def test_the_reach_is_durable_at_once(journal: Journal, path: Path) -> None:
     """Whoever opens the journal after a death learns of every row that may have been sent."""
     for row_number in (40, 80):
-        journal.raise_reach(row_number)
+        journal.commit(reach=row_number)
         with closing(Journal.open_to_read(path)) as again:
             assert again.reach == row_number
 
@@ -622,7 +623,7 @@ def test_a_journal_of_version_1_is_read(old: Path, door: Door) -> None:
 def test_a_journal_of_version_1_is_gone_on_with(old: Path, outcome: Make) -> None:
     """Outcomes and reach go into an older journal as into a new one; the first doubt makes it one of this version."""
     with closing(Journal.open_existing(old)) as journal:
-        journal.raise_reach(40)
+        journal.commit(reach=40)
         journal.append(outcome(3))
         journal.commit()
         assert statement(old, "PRAGMA user_version") == (1,)
@@ -693,7 +694,7 @@ def logged() -> Logged:
 
 def commits(journal: Journal) -> Iterator[Callable[[], None]]:
     """Yield what a run does to its journal: a reach, groups of outcomes, and doubt at its end."""
-    yield lambda: journal.raise_reach(40)
+    yield lambda: journal.commit(reach=40)
     for group in ((2, 4), (3,)):
         for number in group:
             journal.append(Outcome(row_number=number, status=Status.SUCCESS))
@@ -850,7 +851,7 @@ def test_a_group_the_disk_does_not_take_goes_on_waiting(
             with pytest.raises(JournalError, match="what it had recorded stays recorded"):
                 journal.commit()
             with pytest.raises(JournalError):
-                journal.raise_reach(40)
+                journal.commit(reach=40)
             assert journal.waiting == len(group)
             assert (list(journal.settled()), journal.reach) == ([2], 0)
     journal.commit()
@@ -930,3 +931,60 @@ def test_a_committed_group_survives_a_kill(path: Path, outcome: Make) -> None:
         journal.commit()
     assert len(durable(path)) == 501
     assert statement(path, "PRAGMA quick_check") == ("ok",)
+
+
+@given(outcomes=OUTCOMES)
+@settings(max_examples=25, deadline=None)
+def test_plain_outcomes_say_the_same(outcomes: list[Outcome]) -> None:
+    """Field by field, in the order of the fields, whether or not there are warnings."""
+    with tempfile.TemporaryDirectory() as folder, closing(Journal.create(Path(folder) / "j", {})) as journal:
+        for outcome in outcomes:
+            journal.append(outcome)
+        journal.commit()
+        found = [(*told[:5], tuple(told[5]), *told[6:]) for told in journal.plain_outcomes()]
+        assert found == [plain(outcome) for outcome in journal.outcomes()]
+        assert len(found) == len(outcomes)
+
+
+@pytest.mark.parametrize("change", ["status = 'perhaps'", "status = 5", "warnings = '5'", "warnings = '[1'"])
+def test_a_plain_outcome_that_is_none_is_named(path: Path, change: str) -> None:
+    """No row gets a verdict that does not exist, however cheaply it is read."""
+    path.write_bytes(sound())
+    statement(path, f"UPDATE outcome SET {change} WHERE row_number = 7")  # noqa: S608  a test's own words
+    with (
+        closing(Journal.open_to_read(path)) as journal,
+        pytest.raises(JournalUnreadableError, match="row 7 has a verdict that is none"),
+    ):
+        list(journal.plain_outcomes())
+
+
+def test_the_table_has_the_fields_of_an_outcome(journal: Journal) -> None:
+    """Records become outcomes by position: a field that moves would otherwise be read as another."""
+    columns = [name for _, name, *_ in journal._connection.execute("PRAGMA table_info(outcome)")]
+    assert columns == [field.name for field in fields(Outcome)]
+
+
+def test_an_outcome_that_was_read_cannot_be_changed(journal: Journal, outcome: Make) -> None:
+    """It is an outcome like any other: equal to the one that was recorded, as hashable, and as frozen."""
+    journal.append(outcome(2, warnings=("odd",)))
+    journal.commit()
+    (found,) = journal.outcomes()
+    assert (type(found), found, hash(found)) == (
+        Outcome,
+        outcome(2, warnings=("odd",)),
+        hash(outcome(2, warnings=("odd",))),
+    )
+    assert found.status is Status.SUCCESS
+    with pytest.raises(FrozenInstanceError):
+        found.attempts = 5  # type: ignore[misc]
+
+
+def test_a_long_journal_is_read_to_its_end(journal: Journal, outcome: Make) -> None:
+    """Many more outcomes than are read at once come one after another, none twice and none left out."""
+    for number in range(2, 3_003):
+        journal.append(outcome(number))
+    journal.commit()
+    numbers = list(range(2, 3_003))
+    assert [each.row_number for each in journal.outcomes()] == numbers
+    assert [each[0] for each in journal.plain_outcomes()] == numbers
+    assert list(journal.settled()) == numbers

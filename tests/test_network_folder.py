@@ -131,7 +131,7 @@ def test_a_journal_there_needs_no_shared_memory(path: Path, outcome: Make) -> No
         assert journal._connection.execute("PRAGMA synchronous").fetchone() == (EXTRA,)
         journal.append(outcome(2))
         journal.commit()
-        journal.raise_reach(40)
+        journal.commit(reach=40)
         assert names(path.parent) == [path.name]
         with closing(Journal.open_to_read(path)) as other:
             assert (list(other.outcomes()), list(other.doubted()), other.reach) == ([outcome(2)], [9], 40)

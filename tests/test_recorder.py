@@ -28,14 +28,20 @@ class SpiedJournal(Journal):
     failures: int = 0
     """So many times raising fails from now on."""
 
-    def raise_reach(self, row_number: int) -> None:
-        """Raise it when it may be."""
+    def write(self, *, reach: int | None = None) -> bool:
+        """Remember the reach."""
+        if reach is not None:
+            self.raised.append(reach)
+        return super().write(reach=reach)
+
+    def sync(self) -> None:
+        """Make it durable when it may be."""
         assert self.may_write.wait(timeout=30)
-        self.raised.append(row_number)
         if self.failures:
             self.failures -= 1
+            self._connection.rollback()
             raise JournalError("the disk is full")
-        super().raise_reach(row_number)
+        super().sync()
 
 
 @pytest.fixture
@@ -112,6 +118,27 @@ async def test_a_second_ctrl_c_while_the_reach_is_being_written(recorder: Record
     assert journal.reach == 12
 
 
+async def test_the_reach_goes_along_with_the_outcomes(
+    tmp_path: Path, recorder: Recorder, journal: SpiedJournal, outcome: Callable[..., Outcome]
+) -> None:
+    """When rows have come half the way, the next commit group raises it: no row waits for a commit of its own then."""
+    await recorder.reach(2)
+    await recorder.record(outcome(2))
+    await recorder.commit()
+    assert journal.raised == [12], "far enough ahead"
+    await recorder.reach(8)
+    await recorder.commit()
+    assert (journal.raised, durable_reach(tmp_path / "journal.sqlite")) == ([12, 18], 18)
+    await recorder.reach(18)
+    assert journal.raised == [12, 18]
+
+
+async def test_a_commit_before_the_first_row_raises_nothing(recorder: Recorder, journal: SpiedJournal) -> None:
+    """A run that only has invalid rows sends none, and says so."""
+    await recorder.commit()
+    assert (journal.raised, journal.reach) == ([], 0)
+
+
 class Head:
     """What a journal has of the reach, without a disk."""
 
@@ -120,10 +147,14 @@ class Head:
         self.reach = 0
         self.writes = 0
 
-    def raise_reach(self, row_number: int) -> None:
+    def write(self, *, reach: int | None = None) -> bool:
         """Remember it."""
-        self.reach = row_number
+        self.reach = reach or self.reach
         self.writes += 1
+        return True
+
+    def sync(self) -> None:
+        """Do nothing more."""
 
 
 @given(rows=st.lists(st.integers(2, 10**6), max_size=8), stride=st.integers(1, 1000))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bulkredeem.columns import OURS
+from bulkredeem.columns import OURS, carried_name
 from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolderError, Stopping
+from bulkredeem.formulas import escape
 from bulkredeem.loader import take_snapshot
-from bulkredeem.model import Outcome, Status
+from bulkredeem.model import Outcome, Problem, Status
 from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
-from bulkredeem.snapshot import SnapshotWriter, read_headers, read_records
-from bulkredeem.summary import Ending, RunInfo, RunState, Tally
+from bulkredeem.snapshot import SnapshotWriter, cells_of, read_headers, read_records
+from bulkredeem.summary import Ending, RunInfo, RunState, Tally, plain
+from bulkredeem.verdict import SENT_BEFORE
 
 Make = Callable[..., Outcome]
 
@@ -261,6 +267,7 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "input",
         "counts",
         "requests",
+        "allowed_rate",
         "started_at",
         "resumed_at",
         "finished_at",
@@ -361,3 +368,155 @@ def test_the_summary_tells_of_a_run_that_was_gone_on_with_or_retries_another(tmp
     assert told["input"]["as_of"] == "2025-11-24T13:13:20.000Z"
     assert told["resumed_at"] == "2025-11-24T16:01:40.000Z"
     assert told["duration_seconds"] == 160
+
+
+def as_the_standard_library_writes(cells: Sequence[object]) -> bytes:
+    """Return a line of a report, each text escaped, as `csv.writer` writes it."""
+    line = io.StringIO(newline="")
+    escaped = [escape(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(line, lineterminator="\r\n").writerow(escaped)
+    return line.getvalue().encode()
+
+
+def expected_line(row_number: int, cells: Sequence[str], outcome: Outcome | None, *, is_doubted: bool) -> bytes:
+    """Return what `results.csv` must say of a row, put together cell by cell."""
+    code, words = (SENT_BEFORE.code, SENT_BEFORE.message) if is_doubted else ("", "")
+    told = outcome or Outcome(row_number=row_number, status=Status.PENDING, error_code=code, error_message=words)
+    finished_at = datetime.fromtimestamp(told.finished_at, UTC).isoformat(timespec="milliseconds")
+    return as_the_standard_library_writes(
+        [
+            *(row_number, str(told.status), told.error_code, told.error_message),
+            *cells,
+            *("; ".join(told.warnings), told.http_status, told.attempts, told.request_id),
+            finished_at.replace("+00:00", "Z") if told.finished_at else "",
+        ]
+    )
+
+
+VERDICT = st.builds(
+    Outcome,
+    row_number=st.just(0),
+    status=st.sampled_from(Status),
+    error_code=CELL,
+    error_message=CELL,
+    reason=CELL,
+    warnings=st.lists(CELL, max_size=2).map(tuple),
+    http_status=st.none() | st.integers(100, 599),
+    attempts=st.integers(0, 12),
+    request_id=CELL | st.from_regex(r"[0-9a-f]{8}", fullmatch=True),
+    finished_at=st.floats(0, 1e11),
+)
+SOUND = st.lists(CELL, min_size=2, max_size=2)
+DAMAGED = st.builds(Problem, code=CELL, column=st.just(""), message=CELL, detail=CELL)
+
+
+@given(
+    rows=st.lists(st.tuples(SOUND | DAMAGED, st.none() | VERDICT, st.booleans()), max_size=6),
+    headers=st.lists(HEADER, min_size=2, max_size=2),
+    marked=st.booleans(),
+    in_tuples=st.booleans(),
+)
+@settings(max_examples=200)
+@example(
+    rows=[(["=1", "+2"], None, False), (["a,=1", "b"], None, False)], headers=["a", "b"], marked=True, in_tuples=False
+)
+@example(
+    rows=[(["", '"=1'], None, True), (["'", '\r\n"2,,,,=1'], None, True)],
+    headers=["a", "b"],
+    marked=False,
+    in_tuples=True,
+)
+@example(
+    rows=[(["x\r\n3,,,,y", ""], None, True), (["", ""], None, True)], headers=["a", "b"], marked=False, in_tuples=True
+)
+def test_a_report_is_what_the_standard_library_would_write(
+    rows: list[tuple[list[str] | Problem, Outcome | None, bool]],
+    headers: list[str],
+    marked: bool,  # noqa: FBT001  drawn
+    in_tuples: bool,  # noqa: FBT001  drawn
+) -> None:
+    """To the last byte, whatever stands in cells, words and damaged lines, and whether or not outcomes come plain."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, outcomes, doubted = Path(name), [], set()
+        expected = as_the_standard_library_writes([*OUR_HEAD, *map(carried_name, headers), *OUR_TAIL])
+        with (folder / "input.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = SnapshotWriter(file, headers, byte_order_mark=marked)
+            for number, (row, verdict, is_doubted) in enumerate(rows, start=2):
+                outcome = verdict and replace(verdict, row_number=number)
+                outcomes += [outcome] if outcome else []
+                doubted |= {number} if is_doubted else set()
+                if isinstance(row, Problem):
+                    writer.add_damaged(number, row)
+                else:
+                    writer.add(number, row)
+                cells = ["", ""] if isinstance(row, Problem) else row
+                expected += expected_line(number, cells, outcome, is_doubted=is_doubted)
+        told = map(plain, outcomes) if in_tuples else outcomes
+        tally = write_results(folder, folder / "input.csv", told, is_doubted=doubted.__contains__)
+        assert (folder / "results.csv").read_bytes() == codecs.BOM_UTF8 * marked + expected
+        again = Tally()
+        for outcome in outcomes:
+            if outcome.status is not Status.PENDING:
+                again.add(outcome)
+        assert (tally.counts, tally.top_errors()) == (again.counts, again.top_errors())
+
+
+@pytest.mark.parametrize(
+    "is_recorded",
+    [
+        pytest.param(lambda _: True, id="all"),
+        pytest.param(lambda number: number % 3 == 0, id="every third"),
+        pytest.param(lambda number: number > 2_500, id="only the last"),
+        pytest.param(lambda number: number < 500, id="only the first"),
+        pytest.param(lambda number: number % 700 < 250, id="here and there"),
+    ],
+)
+def test_each_of_many_rows_has_its_own_outcome(tmp_path: Path, is_recorded: Callable[[int], bool]) -> None:
+    """However many rows in a row are without one, and wherever: none gets another's, and none goes without its own."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [[f"R{number}", "B", "1"] for number in range(2, 3_052)])
+    outcomes = [
+        Outcome(row_number=number, status=Status.REFUSED, error_message=f"no R{number}")
+        for number in filter(is_recorded, range(2, 3_052))
+    ]
+    tally = write_results(tmp_path, snapshot, iter(outcomes))
+    lines = table(tmp_path / "results.csv")[1:]
+    told = [(line[0], line[1], line[3], line[4]) for line in lines]
+    assert told == [
+        (str(number), "refused", f"no R{number}", f"R{number}")
+        if is_recorded(number)
+        else (str(number), "pending", "", f"R{number}")
+        for number in range(2, 3_052)
+    ]
+    assert tally.recorded == len(outcomes)
+    assert table(tmp_path / "not_done.csv")[1:] == lines
+
+
+def test_outcomes_of_no_row_are_in_nobodys_way(tmp_path: Path, outcome: Make) -> None:
+    """Were a journal to hold outcomes of rows that the snapshot lacks, its own rows would have theirs all the same."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]] * 1_250)
+    strangers = [outcome(0), outcome(1), *map(outcome, range(2_000, 4_000))]
+    tally = write_results(tmp_path, snapshot, [*strangers[:2], *map(outcome, range(2, 1_002)), *strangers[2:]])
+    assert [line[1] for line in table(tmp_path / "results.csv")[1:]] == ["success"] * 1_000 + ["pending"] * 250
+    assert tally.recorded == 1_000
+
+
+def test_a_long_report_ends_soon_when_asked_to(tmp_path: Path) -> None:
+    """The wish to end it is asked for at least every thousand rows, and once more when all are written."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]] * 10_000)
+    looks: list[int] = []
+    taken = 0
+
+    def outcomes() -> Iterator[Outcome]:
+        nonlocal taken
+        for taken in range(2, 10_002):
+            yield Outcome(row_number=taken, status=Status.SUCCESS)
+
+    write_results(tmp_path, snapshot, outcomes(), proceed=lambda: looks.append(taken))
+    assert all(later - earlier <= 1_000 for earlier, later in pairwise([0, *looks]))
+    assert looks[-2:] == [10_001, 10_001]
+
+
+def test_a_row_that_no_reader_takes_is_an_error() -> None:
+    """A cell longer than any reader takes is told of as everything that is no snapshot."""
+    with pytest.raises(ValueError, match="is no row"):
+        cells_of(f'"{"x" * 200_000}"')

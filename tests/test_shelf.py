@@ -62,7 +62,7 @@ def shelve(
     head = head_of(info, columns, {}, digest_of(folder / "input.csv"))
     with closing(Journal.create(folder / "journal.sqlite", head)) as journal:
         if reach:
-            journal.raise_reach(reach)
+            journal.commit(reach=reach)
         for outcome in recorded:
             journal.append(outcome)
         journal.commit()

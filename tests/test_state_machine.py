@@ -68,7 +68,7 @@ from bulkredeem.errors import (
     Stopping,
 )
 from bulkredeem.journal import Journal
-from bulkredeem.model import DONE, Outcome, Rate, Status
+from bulkredeem.model import DONE, Ceiling, Outcome, Status
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, Sandbox, Then, UpdateRequest, errors_body
@@ -106,9 +106,10 @@ ROW_KINDS: Final = ("plain", "again", "neighbour", "moved", "unknown", "broken")
 number that only we call invalid."""
 BOUNDARIES: Final = (
     ("create", 1),
-    ("raise_reach", 2),
-    ("commit", 3),
-    ("commit", 9),
+    ("write", 3),
+    ("write", 9),
+    ("sync", 3),
+    ("sync", 9),
     ("doubt", 2),
     ("note", 3),
     ("update", 3),
@@ -381,7 +382,7 @@ def watched(fate: Fate, took_effect: Callable[[str, tuple[Any, ...], Sequence[Ou
     def passing(at: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def passes(*args: Any, **kwargs: Any) -> Any:
             fate.enter(at)
-            group = args[0]._waiting[:] if at == "commit" else ()
+            group = args[0]._waiting[: args[0]._written] if at == "sync" else ()
             result = function(*args, **kwargs)
             try:
                 fate.leave(at, partial(took_effect, at, args, group))
@@ -402,7 +403,7 @@ def watched(fate: Fate, took_effect: Callable[[str, tuple[Any, ...], Sequence[Ou
         return answer
 
     owners: Iterable[tuple[object, str]] = (
-        *((Journal, name) for name in ("create", "commit", "raise_reach", "doubt", "note")),
+        *((Journal, name) for name in ("create", "write", "sync", "doubt", "note")),
         *((module, "write_results") for module in (running, opening)),
         *((module, "write_summary") for module in (running, opening, preparing)),
     )
@@ -743,7 +744,7 @@ class Story(RuleBasedStateMachine):
         terms = Terms(
             stop=stop,
             observer=watcher,
-            pace=Pace(Rate.parse("none"), clock=lambda: stop.now, sleep=stop.sleep),
+            pace=Pace(Ceiling.parse("none"), clock=lambda: stop.now, sleep=stop.sleep),
             deadline=begins + weather.nth if weather.kind == "late" else None,
             wall_clock=lambda: begins + self.arrived,
         )
@@ -764,7 +765,7 @@ class Story(RuleBasedStateMachine):
         if at == "create":
             self.current = self.new_run(args[0].parent)
             self.runs.append(self.current)
-        elif at == "commit":
+        elif at == "sync":
             self.told_of(args[0]).durable |= {outcome.row_number for outcome in group}
         elif at == "note" and "state" in args[1]:
             self.told_of(args[0]).state = RunState(args[1]["state"])

@@ -66,7 +66,7 @@ def rewrite_reports(
     tally = write_results(
         opened.folder,
         opened.snapshot,
-        opened.journal.outcomes(),
+        opened.journal.plain_outcomes(),
         is_doubted=marks.__contains__,
         proceed=proceed,
     )

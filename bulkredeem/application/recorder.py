@@ -1,7 +1,7 @@
 """Where every outcome of a run passes: into the journal, the count, the log, and before the eyes of who watches.
 
-The journal is the only record; the rest is told. Outcomes become durable in commit groups, written by a thread, so
-that no worker waits for the disk unless the disk falls behind. Before a row is sent for the first time, the journal's
+The journal is the only record; the rest is told. Outcomes become durable in commit groups, synced in a thread, so that
+no worker waits for the disk unless the disk falls behind. Before a row is sent for the first time, the journal's
 reach covers it: should the process die, whoever goes on knows which rows may have been applied.
 """
 
@@ -42,32 +42,34 @@ class Recorder:
         before; None for a new run. The reach is raised by `stride` rows at a time.
         """
         self.tally = tally or Tally()
+        self.recorded = self.tally.recorded
+        """Rows that have an outcome."""
         self._journal = journal
         self._stride = stride
         self._reach = 0
-        self._reaching = asyncio.Lock()
+        self._asked = 0
         self._log = log
         self._watch = watch
         self._wall_clock = wall_clock
         self._sleep = sleep
-        self._committing = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._open = True
 
     async def reach(self, row_number: int) -> None:
         """Return when it is durable that this row may be sent. Raises JournalError when the disk does not take it."""
+        self._asked = max(self._asked, row_number)
         if row_number <= self._reach:
             return
-        async with self._reaching:
+        async with self._writing:
             if row_number > self._reach:
-                reach = row_number + self._stride
-                await asyncio.to_thread(self._journal.raise_reach, reach)
-                self._reach = reach
+                await self._write(reach=row_number + self._stride)
 
     async def record(self, result: Outcome | Invalid) -> None:
         """Record the result of a row. Raises JournalError when the disk does not take what waits."""
         outcome = self._outcome_of(result) if isinstance(result, Invalid) else result
         self._journal.append(outcome)
         self.tally.add(outcome)
+        self.recorded += 1
         self._log.outcome(outcome)
         self._watch(outcome)
         if self._journal.waiting >= COMMIT_ROWS:
@@ -84,9 +86,23 @@ class Recorder:
                 return
 
     async def commit(self) -> None:
-        """Make everything recorded so far durable, one commit at a time."""
-        async with self._committing:
-            await asyncio.to_thread(self._journal.commit)
+        """Make everything recorded so far durable, one commit at a time, and write the log's lines.
+
+        The reach goes along when rows have come half the way to it: then hardly one ever waits for it.
+        """
+        async with self._writing:
+            is_near = self._asked + self._stride / 2 > self._reach > 0
+            await self._write(reach=self._asked + self._stride if is_near else None)
+            self._log.flush()
+
+    async def _write(self, *, reach: int | None) -> None:
+        """Write here, which SQLite is quick at, and wait for the disk in a thread: it needs no Python meanwhile.
+
+        Written in a thread, row after row would have the two wrestle for Python's lock, which costs more than the rows.
+        """
+        if self._journal.write(reach=reach):
+            await asyncio.to_thread(self._journal.sync)
+            self._reach = reach or self._reach
 
     def close(self) -> None:
         """Let `keep_committing` end after its next commit."""

@@ -25,6 +25,7 @@ from bulkredeem.journal.examining import (
 )
 from bulkredeem.model import Outcome, Status
 from bulkredeem.snapshot import sync_folder
+from bulkredeem.summary import PlainOutcome, plain
 
 _DOUBTED: Final = "CREATE TABLE doubted (row_number INTEGER PRIMARY KEY);"
 _SCHEMA: Final = f"""
@@ -44,8 +45,12 @@ CREATE TABLE outcome (
 {_DOUBTED}
 """
 _INSERT: Final = "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NOTE: Final = "INSERT OR REPLACE INTO head VALUES (?, ?)"
 _SELECT: Final = "SELECT * FROM outcome ORDER BY row_number"
 _REACH: Final = "reach"
+_AT_ONCE: Final = 500
+"""Records that are read at once: one by one they cost a tenth more."""
+_STATUSES: Final = frozenset(map(str, Status))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +68,8 @@ class Totals:
 class Journal:
     """One run's journal, open for appending.
 
-    `append` belongs to one thread; everything else may be called from any. Whatever the disk or SQLite does becomes a
-    JournalError.
+    `append` and `write` belong to one thread; everything else may be called from any. Whatever the disk or SQLite does
+    becomes a JournalError.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -75,6 +80,8 @@ class Journal:
         # A commit that its task was cancelled around still runs in its thread. A second one beside it would send the
         # same group into the same transaction, and its rollback would undo both.
         self._writing = threading.Lock()
+        self._written = 0
+        """Outcomes of those that are written and not synced yet."""
 
     @classmethod
     def create(cls, path: Path, head: Mapping[str, str], *, doubted: Iterable[int] = (), network: bool = False) -> Self:
@@ -139,20 +146,59 @@ class Journal:
         """Rows that were sent, and whose outcomes are not durable yet."""
         return frozenset(outcome.row_number for outcome in self._waiting if outcome.attempts)
 
-    def commit(self) -> None:
-        """Make everything that waits durable; on an error it goes on waiting, and JournalError is raised."""
+    def commit(self, *, reach: int | None = None) -> None:
+        """Make everything that waits durable, and a new reach if there is one: rows up to it may be sent from now on.
+
+        On an error it goes on waiting, and JournalError is raised.
+        """
+        if self.write(reach=reach):
+            self.sync()
+
+    def write(self, *, reach: int | None = None) -> bool:
+        """Do the first half of a commit: hand what waits to SQLite; say whether there is anything to `sync`.
+
+        Nothing is durable before that. The two are apart because this half is Python's work, and the other is the
+        disk's, which may go on in another thread. On an error everything goes on waiting, and JournalError is raised.
+        """
         with self._writing:
-            group = self._waiting[:]
-            if not group:
-                return
-            with self._transaction() as connection:
-                connection.executemany(_INSERT, map(_as_record, group))
-            del self._waiting[: len(group)]
+            group = self._waiting[self._written :]
+            if group or reach is not None:
+                with self._undone_on_error() as connection:
+                    if not connection.in_transaction:
+                        connection.execute("BEGIN IMMEDIATE")
+                    connection.executemany(_INSERT, map(_as_record, group))
+                    connection.executemany(_NOTE, [] if reach is None else [(_REACH, str(reach))])
+                self._written += len(group)
+            return self._connection.in_transaction
+
+    def sync(self) -> None:
+        """Do the second half: make durable what was written. On an error it goes on waiting; raises JournalError."""
+        with self._writing:
+            self._sync()
+
+    def _sync(self) -> None:
+        if self._connection.in_transaction:
+            with self._undone_on_error() as connection:
+                connection.execute("COMMIT")
+            del self._waiting[: self._written]
+            self._written = 0
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[sqlite3.Connection]:
+        """Take back all that is written and not durable, when something goes wrong inside."""
+        try:
+            with translated(self._path):
+                yield self._connection
+        except BaseException:
+            self._written = 0
+            with suppress(sqlite3.Error):
+                self._connection.rollback()
+            raise
 
     def note(self, values: Mapping[str, str]) -> None:
         """Add to the head, or replace what is there, durable on return."""
         with self._writing, self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO head VALUES (?, ?)", values.items())
+            connection.executemany(_NOTE, values.items())
 
     def head(self) -> dict[str, str]:
         """Return what the run is, and how its last stretch ended if it did."""
@@ -162,10 +208,6 @@ class Journal:
     def reach(self) -> int:
         """The last row that may have been sent; 0 for none."""
         return int(self.head().get(_REACH, "0"))
-
-    def raise_reach(self, row_number: int) -> None:
-        """Say that rows up to this one may be sent from now on, durable on return."""
-        self.note({_REACH: str(row_number)})
 
     def doubt(self, row_numbers: Iterable[int]) -> None:
         """Say that these rows, which have no outcome, may have been applied; durable on return."""
@@ -184,6 +226,12 @@ class Journal:
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the durable outcomes by row number, reading as it goes."""
         return map(self._as_outcome, self._read(_SELECT))
+
+    def plain_outcomes(self) -> Iterator[PlainOutcome]:
+        """Yield what `outcomes` yields as plain tuples, for whoever only passes them on."""
+        for record in self._read(_SELECT):
+            status, warnings = record[1], record[5]
+            yield plain(self._as_outcome(record)) if warnings or status not in _STATUSES else record
 
     def settled(self) -> Iterator[int]:
         """Yield the rows that have a durable outcome, in order."""
@@ -213,20 +261,34 @@ class Journal:
 
     def _read(self, sql: str) -> Iterator[tuple[Any, ...]]:
         with translated(self._path):
-            # `yield from` would close the cursor of somebody who stops early, perhaps after the journal was closed.
-            for record in self._connection.execute(sql):  # noqa: UP028
-                yield record
+            cursor = self._connection.execute(sql)
+            # `yield from cursor` would close it for somebody who stops early, perhaps after the journal was closed.
+            while records := cursor.fetchmany(_AT_ONCE):
+                yield from records
 
     def _as_outcome(self, record: tuple[Any, ...]) -> Outcome:
+        number, status, code, message, reason, warnings, http_status, attempts, request_id, finished_at = record
         try:
-            return _as_outcome(record)
+            return Outcome(
+                row_number=number,
+                status=Status(status),
+                error_code=code,
+                error_message=message,
+                reason=reason,
+                warnings=tuple(orjson.loads(warnings)) if warnings else (),
+                http_status=http_status,
+                attempts=attempts,
+                request_id=request_id,
+                finished_at=finished_at,
+            )
         except (TypeError, ValueError) as exc:
-            what = f"row {record[0]} has a verdict that is none"
+            what = f"row {number} has a verdict that is none"
             raise JournalUnreadableError(DAMAGED.format(path=self._path, what=what)) from exc
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Keep together what is done inside: durable on leaving, or undone."""
+        """Keep together what is done inside: durable on leaving, or undone; what was written before is made durable."""
+        self._sync()
         with translated(self._path), self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
@@ -281,20 +343,4 @@ def _as_record(outcome: Outcome) -> tuple[object, ...]:
         outcome.attempts,
         outcome.request_id,
         outcome.finished_at,
-    )
-
-
-def _as_outcome(record: tuple[Any, ...]) -> Outcome:
-    number, status, code, message, reason, warnings, http_status, attempts, request_id, finished_at = record
-    return Outcome(
-        row_number=number,
-        status=Status(status),
-        error_code=code,
-        error_message=message,
-        reason=reason,
-        warnings=tuple(orjson.loads(warnings)) if warnings else (),
-        http_status=http_status,
-        attempts=attempts,
-        request_id=request_id,
-        finished_at=finished_at,
     )
