@@ -60,13 +60,13 @@ def request_body(correction: Correction) -> bytes:
         "billId": correction.bill_id,
         "purpose": correction.purpose,
         "customFields": correction.custom_fields,
+        "entity": {
+            "type": correction.entity_type,
+            "identifierType": correction.identifier_type,
+            "identifierValue": correction.identifier_value,
+        },
     }
-    entity = {
-        "type": correction.entity_type,
-        "identifierType": correction.identifier_type,
-        "identifierValue": correction.identifier_value,
-    }
-    return orjson.dumps({name: value for name, value in body.items() if value} | {"entity": entity})
+    return orjson.dumps({name: value for name, value in body.items() if value})
 
 
 class Client:
@@ -142,10 +142,14 @@ class Client:
             http_status=response.status,
             body=body,
             unreadable=unreadable,
-            retry_after=retry_after_seconds(response.headers.get("Retry-After", ""), now=self._wall_clock()),
+            retry_after=self._retry_after(response.headers),
             request_id=_request_id(response.headers),
             password_renewed=response.status == _UNAUTHORIZED and self._is_outdated(used),
         )
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        header = headers.get("Retry-After")
+        return None if header is None else retry_after_seconds(header, now=self._wall_clock())
 
     def _is_outdated(self, used: str) -> bool:
         """Say whether the authorization a request had is not the one to use now; look for a new one, once."""
@@ -191,9 +195,11 @@ async def _read_body(response: aiohttp.ClientResponse) -> tuple[Mapping[str, Any
 
     A timeout passes through: who waits for the rest of a reply knows its status, but not that it is one.
     """
-    content = bytearray()
+    stream = response.content
     try:
-        while chunk := await response.content.read(_READ_AT_ONCE):
+        content = await stream.read(_READ_AT_ONCE)
+        # Nearly every reply is whole by now: asking for more would cost another turn.
+        while not stream.at_eof() and (chunk := await stream.read(_READ_AT_ONCE)):
             content += chunk
             if len(content) > MAX_REPLY:
                 response.close()
@@ -202,7 +208,7 @@ async def _read_body(response: aiohttp.ClientResponse) -> tuple[Mapping[str, Any
         raise
     except aiohttp.ClientError:
         return None, "was cut short or damaged"
-    return _parse(bytes(content))
+    return _parse(content)
 
 
 def _parse(content: bytes) -> tuple[Mapping[str, Any] | None, str]:

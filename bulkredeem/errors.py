@@ -73,6 +73,12 @@ class JournalUnreadableError(JournalError):
     exit_code = ExitCode.COULD_NOT_START
 
 
+class PaceError(BulkRedeemError):
+    """The state of the key's pace cannot be kept where it is to be shared; what was sent is recorded."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
 class BusyError(BulkRedeemError):
     """Another process works on this run."""
 

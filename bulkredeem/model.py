@@ -246,6 +246,8 @@ class Outcome:
 
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+_FEW = 10
+"""Requests in a unit of time, below which the next larger unit says it better."""
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*([a-z]+)\s*", re.IGNORECASE)
 
 
@@ -270,7 +272,38 @@ class Rate:
             raise ValueError(msg)
         return cls(requests=float(match[1]), per_seconds=unit, text=text.strip())
 
+    @classmethod
+    def about(cls, requests_per_second: float) -> Self:
+        """Return the rate as a person would say it: two digits, in the smallest unit that holds ten of them."""
+        unit, seconds = next(
+            ((unit, seconds) for unit, seconds in (("s", 1), ("min", 60)) if requests_per_second * seconds >= _FEW),
+            ("hour", 3600),
+        )
+        return cls.parse(f"{max(1, float(f'{requests_per_second * seconds:.2g}')):.0f}/{unit}")
+
     @property
     def interval(self) -> float:
         """Seconds from one request to the next; 0.0 without a limit."""
         return self.per_seconds / self.requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The rate a run must never pass: several rates at once, none, or the search for what the platform allows."""
+
+    rates: tuple[Rate, ...]
+    """Each must be kept; empty for no limit of ours."""
+    is_auto: bool = False
+    """Whether the limit is to be searched from below; then there are no rates."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `100/min`, `20/s,1000/min`, `none` or `auto`; raise ValueError with a sentence for anything else."""
+        word = text.strip().lower()
+        if word in {"none", "auto"}:
+            return cls(rates=(), is_auto=word == "auto")
+        rates = tuple(map(Rate.parse, text.split(",")))
+        if any(math.isinf(rate.requests) for rate in rates):
+            msg = f"{text!r} is not a rate: none stands alone"
+            raise ValueError(msg)
+        return cls(rates=rates)

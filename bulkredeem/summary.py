@@ -6,10 +6,13 @@ Pure: a `Tally` is fed outcomes, a `Summary` is a frozen value, and rendering co
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from bulkredeem.errors import ExitCode
@@ -81,6 +84,8 @@ class Ending:
     """None when the process died."""
     stop_reason: str = ""
     """Empty for a run that finished."""
+    allowed: str = ""
+    """The rate that the platform allowed (`60/min`) when it was less than the run's, or when that was searched for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +132,7 @@ class Summary:
             },
             "counts": {str(status): self.counts[status] for status in Status},
             "requests": ending.requests if ending else 0,
+            "allowed_rate": (ending.allowed or None) if ending else None,
             "started_at": iso_utc(info.started_at),
             "resumed_at": None if info.resumed_at is None else iso_utc(info.resumed_at),
             "finished_at": iso_utc(ending.finished_at) if ending else None,
@@ -171,6 +177,18 @@ class Groups:
         )
 
 
+PlainOutcome = tuple[int, str, str, str, str, Sequence[str], int | None, int, str, float]
+"""What an `Outcome` says, in the order of its fields, for whoever passes on a million; no warnings may also be ''."""
+
+
+def plain(outcome: Outcome) -> PlainOutcome:
+    """Return an outcome as a plain tuple."""
+    return _FIELDS_OF(outcome)
+
+
+_FIELDS_OF: Final[Callable[[Outcome], PlainOutcome]] = attrgetter(*(field.name for field in fields(Outcome)))
+
+
 class Tally:
     """Counts outcomes as they come; memory does not grow with their number."""
 
@@ -184,6 +202,17 @@ class Tally:
         self.counts[outcome.status] += 1
         if outcome.status not in DONE:
             self._groups.add(outcome.error_code, outcome.reason, outcome.row_number)
+
+    def add_all(self, outcomes: Sequence[PlainOutcome]) -> None:
+        """Count many outcomes, each as `add` does; what is `pending` is none and is left out."""
+        counts = Counter([outcome[1] for outcome in outcomes])
+        del counts[Status.PENDING]
+        for status, count in counts.items():
+            self.counts[Status(status)] += count
+        if not counts.keys() <= DONE:
+            for row_number, status, error_code, _, reason, *_ in outcomes:
+                if status not in DONE and status in counts:
+                    self._groups.add(error_code, reason, row_number)
 
     @property
     def recorded(self) -> int:
@@ -207,9 +236,25 @@ def exit_code_of(counts: Mapping[Status, int]) -> ExitCode:
     )
 
 
+_MILLISECONDS: Final = tuple(f".{number:03}Z" for number in range(1_000))
+"""The ends of all moments: a report of a million rows has a million of them, and to look one up is cheapest."""
+
+
 def iso_utc(seconds: float) -> str:
-    """Write a moment (seconds since the epoch) as ISO 8601 in UTC, to the millisecond."""
+    """Write a moment (seconds since the epoch) as ISO 8601 in UTC: to the microsecond rounded, to the millisecond cut.
+
+    Raises what datetime raises for a moment that no calendar has.
+    """
+    whole = int(seconds)
+    microseconds = round((seconds - whole) * 1e6)
+    if 0 <= microseconds < 1_000 * len(_MILLISECONDS):
+        return _second_in_utc(whole) + _MILLISECONDS[microseconds // 1_000]
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=1_000)
+def _second_in_utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 _NEEDS: Final = {

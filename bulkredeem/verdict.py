@@ -8,7 +8,7 @@ contradict what was sent. Anything that may have been applied and brought no tru
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -43,6 +43,8 @@ class Verdict:
     """Whether no row at all can succeed with these credentials."""
 
 
+_ACCEPTED: Final = Verdict(status=Status.SUCCESS)
+"""What nearly every attempt is worth; one for all of them."""
 SENT_BEFORE: Final = Verdict(
     status=Status.IN_DOUBT,
     code="SENT_BEFORE",
@@ -113,11 +115,10 @@ def judge(answer: Answer, correction: Correction) -> Verdict:
     if isinstance(answer, Trouble):
         treatment = _Treatment.DOUBTFUL if answer.may_be_applied else _Treatment.NOT_APPLIED
         return treatment.verdict(answer.code, answer.message)
-    errors = list(_errors(answer.body))
     claims_errors = bool(answer.body and answer.body.get("errors"))
     if answer.http_status in _SUCCESSES and not claims_errors:
         return _judge_acceptance(answer, correction)
-    return _judge_refusal(answer, errors)
+    return _judge_refusal(answer, list(_errors(answer.body)))
 
 
 def sign_of(answer: Answer, verdict: Verdict) -> Sign:
@@ -182,23 +183,23 @@ def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
         return _Treatment.DOUBTFUL.verdict("UNREADABLE_REPLY", message)
     wrapped = reply.body.get("data")
     echo = wrapped if isinstance(wrapped, dict) else reply.body
-    contradictions = list(_contradictions(echo, correction))
+    contradictions = [*_contradictions(echo, correction)]
     if contradictions:
         return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions))
     inner = () if echo is reply.body else _platform_warnings(echo)
     warnings = (*_platform_warnings(reply.body), *inner, *_echo_warnings(echo, correction))
-    return Verdict(status=Status.SUCCESS, warnings=warnings)
+    return Verdict(status=Status.SUCCESS, warnings=warnings) if warnings else _ACCEPTED
 
 
 def _contradictions(echo: Mapping[str, Any], correction: Correction) -> Iterator[str]:
     """Say what the reply claims to be true that is not what was asked; what it does not mention is no contradiction."""
-    wanted = {
-        "redemptionId": correction.redemption_id,
-        "externalReferenceNumber": correction.external_reference_number,
-        "billNumber": correction.bill_number,
-        "billId": correction.bill_id,
-    }
-    for name, value in wanted.items():
+    wanted = (
+        ("redemptionId", correction.redemption_id),
+        ("externalReferenceNumber", correction.external_reference_number),
+        ("billNumber", correction.bill_number),
+        ("billId", correction.bill_id),
+    )
+    for name, value in wanted:
         echoed = echo.get(name)
         if not value or echoed is None or _means_the_same(value, echoed):
             continue
@@ -210,6 +211,8 @@ def _contradictions(echo: Mapping[str, Any], correction: Correction) -> Iterator
 
 def _means_the_same(sent: str | int, echoed: object) -> bool:
     """Compare loosely where only the JSON type differs: 12345, "12345" and 12345.0 are one bill id."""
+    if type(sent) is type(echoed):
+        return sent == echoed or str(echoed).strip() == str(sent)
     if isinstance(sent, int) and isinstance(echoed, float):
         return float(sent) == echoed
     return _words(echoed).strip() == str(sent)
@@ -221,7 +224,11 @@ def _echo_warnings(echo: Mapping[str, Any], correction: Correction) -> Iterator[
         yield "the platform's reply has another purpose than was sent"
 
 
-def _platform_warnings(body: Mapping[str, Any]) -> Iterator[str]:
+def _platform_warnings(body: Mapping[str, Any]) -> Iterable[str]:
+    return _worded_warnings(body) if body.get("warnings") else ()
+
+
+def _worded_warnings(body: Mapping[str, Any]) -> Iterator[str]:
     for error in islice(_listed(body.get("warnings")), MAX_WARNINGS):
         yield " ".join(filter(None, ("the platform warns:", error.code, error.message)))
 

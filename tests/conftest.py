@@ -25,7 +25,7 @@ from bulkredeem.application import Run, Start, Terms, resume_run, run_file
 from bulkredeem.cli import main
 from bulkredeem.delivery import Gate
 from bulkredeem.errors import SignalledError
-from bulkredeem.model import Correction, Outcome, Rate, Sign, Status
+from bulkredeem.model import Ceiling, Correction, Outcome, Sign, Status
 from bulkredeem.outage import Watch
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
@@ -34,8 +34,11 @@ from bulkredeem.settings import Settings, load_settings
 
 
 @pytest.fixture
-def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Give an empty working directory, which is returned, and an environment without settings."""
+def nothing_configured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Give an empty working directory, which is returned, and an environment without settings and without a past."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     for name in os.environ:
         if name.upper().startswith("BULKREDEEM_"):
             monkeypatch.delenv(name)
@@ -194,7 +197,7 @@ class Rehearsal:
     def terms(self, witness: Witness | None = None, **changes: Any) -> Terms:
         """Return the terms of a command of its own, with a pace that makes nobody wait."""
         stop = changes.get("stop") or Stop()
-        pace = Pace(Rate.parse("none"), sleep=stop.sleep)
+        pace = Pace(Ceiling.parse("none"), sleep=stop.sleep)
         return Terms(**{"stop": stop, "observer": witness or Witness(), "pace": pace, **changes})
 
     async def run(self, path: Path, terms: Terms | None = None, **flags: Any) -> Run:

@@ -695,7 +695,65 @@ def held_default_of(option: Any) -> object:
 
 def shown(default: object) -> str:
     """Write a default as the README does: a switch is off, and what is empty is left out."""
-    return "off" if default is False else "" if default in ("", {}) else written(default)
+    return "off" if default is False else "" if default in ("", {}, None) else written(default)
+
+
+def is_there(path: str) -> bool:
+    """Say whether a file or folder exists."""
+    return Path(path).exists()
+
+
+class TestTheRate:
+    """What a person hears of the rate, and what is remembered of it."""
+
+    async def test_a_run_says_what_the_platform_allowed(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """A platform that allows less than the rate slows the run down; its end names the rate to set, once."""
+        sandbox.limit = Rate.parse("20/s")
+        write_csv(good_rows(60))
+        run = await terminal.run("run", "fixes.csv", "--rate", "60/s")
+        allowed = terminal.summary()["allowed_rate"]
+        assert (run.code, sandbox.throttled > 0) == (0, True)
+        assert f'The platform allowed about {allowed}; set rate = "{allowed}".' in run.out
+        assert 10 <= Rate.parse(allowed).requests <= 30
+
+    async def test_a_run_that_kept_within_the_limit_says_nothing(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """There is nothing to be set."""
+        write_csv(good_rows(5))
+        run = await terminal.run("run", "fixes.csv", "--rate", "50/s")
+        assert terminal.summary()["allowed_rate"] is None
+        assert "allowed" not in run.out
+
+    async def test_what_was_learnt_holds_for_the_next_run(
+        self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
+    ) -> None:
+        """Also from another reports folder: the second run begins below the limit, and is hardly throttled."""
+        sandbox.limit = Rate.parse("20/s")
+        write_csv(good_rows(60))
+        await terminal.run("run", "fixes.csv", "--rate", "100/s", "--state-dir", "state")
+        before = sandbox.throttled
+        await terminal.run("run", "fixes.csv", "--rate", "100/s", "--state-dir", "state", "--reports", "elsewhere")
+        assert sandbox.throttled - before < before
+        assert [each.name.startswith("pace-") for each in (terminal.folder / "state").iterdir()] == [True]
+
+    async def test_a_pace_that_cannot_be_shared_is_said(self, terminal: Terminal, write_csv: WriteCsv) -> None:
+        """The run goes on, and names the reason and the way out."""
+        write_csv(good_rows(2))
+        (terminal.folder / "state").touch()
+        run = await terminal.run("run", "fixes.csv", "--rate", "50/s", "--state-dir", "state")
+        assert run.code == 0
+        words = " ".join(run.out.split())
+        assert "Other runs on this machine with the same user name do not share the rate" in words
+        assert "--state-dir" in words
+
+    async def test_a_rehearsal_leaves_no_state_behind(self, terminal: Terminal) -> None:
+        """The command beside the sandbox has a state folder of its own, which goes with it."""
+        told = await terminal.run(
+            "sandbox", "--", sys.executable, "-c", "import os; print(os.environ['BULKREDEEM_STATE_DIR'])"
+        )
+        assert told.code == 0
+        assert not is_there(told.out.strip())
 
 
 class TestReadme:

@@ -40,7 +40,7 @@ from bulkredeem.client import (
 )
 from bulkredeem.delivery import Delivery, Gate
 from bulkredeem.errors import AccessRefusedError
-from bulkredeem.model import Answer, Correction, Invalid, Outcome, Rate, Reply, Status, Trouble
+from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Status, Trouble
 from bulkredeem.outage import Watch
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool, Stop
@@ -725,7 +725,7 @@ async def test_a_password_change_under_32_workers(sandbox: Sandbox, lies_there: 
         gate = Gate(Watch(), width=32, outage_timeout=900.0, remaining=lambda: 100, sleep=at_once)
         stop = Stop()
         delivery = Delivery(
-            client.update, Pace(Rate.parse("none")), gate, max_attempts=1, sleep=at_once, proceed=stop.check
+            client.update, Pace(Ceiling.parse("none")), gate, max_attempts=1, sleep=at_once, proceed=stop.check
         )
         await delivery.deliver(row_of(2))
         sandbox.password = "new"

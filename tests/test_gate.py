@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bulkredeem.delivery import PROBE_FIRST, PROBE_MOST, Gate
-from bulkredeem.delivery.gate import END_LOOKED_FOR
+from bulkredeem.delivery.gate import END_LOOKED_FOR, FEW_ROWS
 from bulkredeem.errors import OutageError, SignalledError, Stopping
-from bulkredeem.model import Rate, Sign
+from bulkredeem.model import Ceiling, Sign
 from bulkredeem.outage import TRIES, Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, Pace
 from bulkredeem.processor import Stop
@@ -70,7 +70,7 @@ class Crowd:
 
     def prepare(self) -> None:
         """Put the gate up; needs a loop that runs."""
-        self.pace = Pace(Rate.parse(self.rate), clock=clock, sleep=self.stop.sleep)
+        self.pace = Pace(Ceiling.parse(self.rate), clock=clock, sleep=self.stop.sleep)
         self.gate = Gate(
             Watch(clock=clock),
             width=self.width,
@@ -96,11 +96,12 @@ class Crowd:
         while await self.once(row) is not ANSWERED:
             pass
 
-    async def _slot(self) -> None:
-        await self.pace.slot()
+    async def _slot(self) -> float:
+        at = await self.pace.slot()
         self.slots += 1
+        return at
 
-    async def _try(self, row: int) -> Sign:
+    async def _try(self, row: int, _sent_at: float) -> Sign:
         self.stop.check()
         began = clock()
         await asyncio.sleep(self.lasts(row))
@@ -279,7 +280,7 @@ def test_what_waits_for_slots_does_not_delay_the_first_probe(virtually: Virtuall
     """At a slow pace nobody takes a slot that an outage has made useless, but for the one who was next in line."""
     crowd = Crowd(platform=gone_until(200.0), rate="6/min", width=32)
     virtually(crowd.come(range(2, 60), until_answered=True))
-    interval = crowd.pace._interval
+    interval = crowd.pace.gap
     assert crowd.probes[0].began - crowd.told[0][0] <= PROBE_FIRST + 2 * interval
     assert crowd.slots <= len(crowd.tries) + 1
     assert crowd.told[1][0] <= 200.0 + PROBE_MOST + 2 * interval
@@ -308,7 +309,7 @@ def test_every_probe_has_a_slot_of_its_own(virtually: Virtually) -> None:
     assert len(crowd.probes) > 3
     assert crowd.slots >= len(crowd.tries)
     gaps = [later - earlier for earlier, later in pairwise(crowd.begins)]
-    assert min(gaps) >= crowd.pace._interval - LATENESS_MADE_GOOD - ROUNDING
+    assert min(gaps) >= crowd.pace.gap - LATENESS_MADE_GOOD - ROUNDING
 
 
 # When something goes wrong on the way
@@ -324,7 +325,7 @@ def test_who_fails_on_the_way_leaves_the_way_free(virtually: Virtually, where: s
     """Whatever an attempt or a slot raises is passed on, and neither place nor turn is lost with it."""
     crowd = Crowd(width=1, is_accepted=state != "first")
 
-    async def fail() -> Sign:
+    async def fail(*_sent_at: float) -> Any:
         raise LostError
 
     async def story() -> None:
@@ -333,7 +334,7 @@ def test_who_fails_on_the_way_leaves_the_way_free(virtually: Virtually, where: s
             crowd.lose_the_platform()
         for _ in range(3):
             with pytest.raises(LostError):
-                await (crowd.gate.passed(fail, fail) if where == "slot" else crowd.gate.passed(crowd._slot, fail))  # type: ignore[arg-type]
+                await (crowd.gate.passed(fail, fail) if where == "slot" else crowd.gate.passed(crowd._slot, fail))
         await asyncio.gather(*map(crowd.once, range(2, 6)))
 
     virtually(story())
@@ -412,9 +413,9 @@ def test_an_outage_that_lasts_too_long_ends_the_run() -> None:
     assert str(caught.value) == "the platform has not answered for 900 s (HTTP_503), and --outage-timeout is 900 s"
 
 
-@pytest.mark.parametrize(("remaining", "may_be_the_rows"), [(1, True), (4, True), (5, False), (1000, False)])
+@pytest.mark.parametrize(("remaining", "may_be_the_rows"), [(1, True), (FEW_ROWS, True), (FEW_ROWS + 1, False)])
 def test_with_few_rows_left_it_may_be_just_these(*, remaining: int, may_be_the_rows: bool) -> None:
-    """No more rows than may be under way, never answered, look like an outage: people and programs are told."""
+    """A few rows that are never answered look like an outage: people and programs are told."""
     patience = Patience(remaining=remaining)
     patience.note(UNANSWERED, TRIES)
     patience.now = 900.0

@@ -18,7 +18,7 @@ import pytest
 
 from bulkredeem.application import Run, Start, Terms, resume_run, run_file
 from bulkredeem.errors import ExitCode
-from bulkredeem.model import Outcome, Rate, Status
+from bulkredeem.model import Ceiling, Outcome, Status
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, Sandbox, Then, UpdateRequest
@@ -120,7 +120,7 @@ class Watcher:
 def hurried(watcher: Watcher, haste: float = HASTE) -> Terms:
     """Return terms on which back-off, pauses and probes pass so many times as fast."""
     stop = Hurried(haste)
-    pace = Pace(Rate.parse("none"), clock=lambda: time.monotonic() * haste, sleep=stop.sleep)
+    pace = Pace(Ceiling.parse("none"), clock=lambda: time.monotonic() * haste, sleep=stop.sleep)
     return Terms(stop=stop, observer=watcher, pace=pace)
 
 

@@ -6,8 +6,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from bulkredeem.model import DONE, Column, Correction, Rate, Status
+from bulkredeem.model import DONE, Ceiling, Column, Correction, Rate, Status
 
 
 def correction(**changes: str) -> Correction:
@@ -78,6 +80,78 @@ def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not a rate; write it like 100/min") as caught:
         Rate.parse(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates", "is_auto"),
+    [
+        ("100/min", ["100/min"], False),
+        ("20/s,1000/min", ["20/s", "1000/min"], False),
+        (" 20 / s , 1000/min ,5000/hour", ["20 / s", "1000/min", "5000/hour"], False),
+        ("none", [], False),
+        (" None ", [], False),
+        ("auto", [], True),
+        ("AUTO", [], True),
+    ],
+)
+def test_a_ceiling_is_rates_or_none_or_the_search(text: str, rates: list[str], is_auto: bool) -> None:  # noqa: FBT001
+    """Several rates stand side by side; `none` and `auto` have none."""
+    ceiling = Ceiling.parse(text)
+    assert [rate.text for rate in ceiling.rates] == rates
+    assert ceiling.is_auto is is_auto
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "why"),
+    [
+        ("", "''", "write it like 100/min"),
+        ("fast", "'fast'", "write it like 100/min"),
+        ("20/s,", "''", "write it like 100/min"),
+        ("20/s;1000/min", "'20/s;1000/min'", "write it like 100/min"),
+        ("1,000/min", "'1'", "write it like 100/min"),
+        ("20/s,0/min", "'0/min'", "write it like 100/min"),
+        ("20/s,none", "'20/s,none'", "none stands alone"),
+        ("none,none", "'none,none'", "none stands alone"),
+        ("20/s,auto", "'auto'", "write it like 100/min"),
+        ("auto,20/s", "'auto'", "write it like 100/min"),
+    ],
+)
+def test_any_other_ceiling_is_refused_with_a_sentence(text: str, named: str, why: str) -> None:
+    """The part that is no rate is named, and what to do."""
+    with pytest.raises(ValueError, match=f"is not a rate.*{why}") as caught:
+        Ceiling.parse(text)
+    assert str(caught.value).startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("requests_per_second", "text"),
+    [
+        (1.0, "60/min"),
+        (0.982, "59/min"),
+        (200.4, "200/s"),
+        (48.6, "49/s"),
+        (9.999, "600/min"),
+        (10.0, "10/s"),
+        (4_987.0, "5000/s"),
+        (100 / 60, "100/min"),
+        (5 / 60, "300/hour"),
+        (1 / 3600, "1/hour"),
+        (1e-9, "1/hour"),
+    ],
+)
+def test_a_rate_is_said_as_people_say_it(requests_per_second: float, text: str) -> None:
+    """Two digits are all that was learnt, in a unit that makes a number of them."""
+    assert Rate.about(requests_per_second).text == text
+
+
+@given(st.floats(1 / 3600, 5_000))
+@example(1.5 / 3600)
+def test_what_is_said_is_near_what_was_learnt(requests_per_second: float) -> None:
+    """From one an hour to thousands a second: to the second digit, or to a whole request where there is but one."""
+    said = Rate.about(requests_per_second)
+    assert Rate.parse(said.text) == said
+    per_unit = requests_per_second * said.per_seconds
+    assert abs(said.requests - per_unit) <= max(0.0501 * per_unit, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from bulkredeem.delivery import PROBE_MOST, Delivery, Gate, Hooks
 from bulkredeem.errors import AccessRefusedError, OutageError, SignalledError
-from bulkredeem.model import Answer, Correction, Invalid, Outcome, Rate, Reply, Sign, Status, Trouble
+from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Sign, Status, Trouble
 from bulkredeem.outage import ROWS, SUSPICIOUS, Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, Pace
 from bulkredeem.processor import Pool, Stop
@@ -166,7 +166,7 @@ class Night:
         )
         return Delivery(
             self._attempt,
-            Pace(Rate.parse(self.rate), clock=now, sleep=self.stop.sleep),
+            Pace(Ceiling.parse(self.rate), clock=now, sleep=self.stop.sleep),
             gate,
             max_attempts=self.max_attempts,
             sleep=self.stop.sleep,
@@ -187,12 +187,12 @@ class Night:
             may_be_applied=row in self.doubted,
         )
 
-    async def _deliver(self, correction: Correction) -> Outcome:
+    async def _deliver(self, correction: Correction, sent: Callable[[], None]) -> Outcome:
         row = correction.row_number
         self.taken.add(row)
         self.under_way.add(row)
         try:
-            return await self._delivery.deliver(correction)
+            return await self._delivery.deliver(correction, sent)
         finally:
             self.neighbours[row] = len(self.under_way)
             self.under_way.discard(row)
@@ -615,7 +615,7 @@ def is_suspect(night: Night, row: int) -> bool:
 
 def assert_in_good_order(night: Night) -> None:
     """Check that tries keep to the pace and the width, that probes go alone, and that the patience has an end."""
-    interval = Pace(Rate.parse(night.rate))._interval
+    interval = Pace(Ceiling.parse(night.rate)).gap
     gaps = [later.began - earlier.began for earlier, later in pairwise(night.begun)]
     assert min(gaps, default=interval) >= interval - LATENESS_MADE_GOOD - ROUNDING
     for each in night.tries:

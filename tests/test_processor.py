@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bulkredeem.errors import AccessRefusedError, OutageError, SignalledError, Stopping
 from bulkredeem.model import Correction, Invalid, Outcome, Problem, Status
 from bulkredeem.processor import Lanes, Pool, Stop
+from bulkredeem.processor.pool import LINE
 
 Make = Callable[..., Correction]
 Job = Correction | Invalid
@@ -139,8 +140,9 @@ class Platform:
     ended: list[int] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
 
-    async def deliver(self, correction: Correction) -> Outcome:
-        """Take until let go."""
+    async def deliver(self, correction: Correction, sent: Callable[[], None]) -> Outcome:
+        """Send at once, and take until let go."""
+        sent()
         number = correction.row_number
         self.under_way.add(number)
         self.most = max(self.most, len(self.under_way))
@@ -265,9 +267,12 @@ def test_a_pool_records_every_row_once(
 ) -> None:
     """Whatever hangs together, however many work and however long each delivery takes: all end, none overlap."""
     lasting = deque(turns)
+    turns_at_sending = deque(turn % 2 == 0 for turn in turns)
     under_way: Counter[tuple[str, ...]] = Counter()
 
-    async def deliver(correction: Correction) -> Outcome:
+    async def deliver(correction: Correction, sent: Callable[[], None]) -> Outcome:
+        if turns_at_sending.popleft() if turns_at_sending else True:
+            sent()
         under_way.update(keys_of(correction))
         assert max(under_way.values()) == 1
         for _ in range(lasting.popleft() if lasting else 0):
@@ -355,6 +360,30 @@ async def test_after_a_stop_nothing_starts(correction: Make) -> None:
     assert sorted(books.rows) == [2, 3, 4, 5, 6]
 
 
+async def test_few_rows_wait_for_their_turn(correction: Make) -> None:
+    """However many workers there are, only the line holds rows that were not sent; each that is lets one more in."""
+    waiting: dict[int, Callable[[], None]] = {}
+    books, stop = Books(), Stop()
+    over = asyncio.Event()
+
+    async def deliver(each: Correction, sent: Callable[[], None]) -> Outcome:
+        waiting[each.row_number] = sent
+        await over.wait()
+        return Outcome(row_number=each.row_number, status=Status.SUCCESS)
+
+    pool = Pool(deliver, books.record, stop=stop, max_workers=20)
+    running = asyncio.create_task(pool.run(correction(number) for number in range(2, 40)))
+    await rest()
+    assert sorted(waiting) == list(range(2, 2 + LINE))
+    waiting[2]()
+    waiting[2]()
+    await rest()
+    assert sorted(waiting) == list(range(2, 3 + LINE)), "a second try of a row lets nobody in"
+    over.set()
+    await running
+    assert sorted(books.rows) == list(range(2, 40))
+
+
 async def test_a_worker_that_waits_for_a_customer_ends_with_the_stop(correction: Make) -> None:
     """A worker without a job goes home once what it waits for has ended."""
     platform, books, stop = Platform(), Books(), Stop()
@@ -376,10 +405,10 @@ async def test_a_row_that_was_told_to_stop_is_not_recorded(correction: Make) -> 
     platform, books, stop = Platform(open=True, raises={3: Stopping()}), Books(), Stop()
     asked = SignalledError("Ctrl-C")
 
-    async def deliver(each: Correction) -> Outcome:
+    async def deliver(each: Correction, sent: Callable[[], None]) -> Outcome:
         if each.row_number == 3:
             stop.request(asked)
-        return await platform.deliver(each)
+        return await platform.deliver(each, sent)
 
     await Pool(deliver, books.record, stop=stop, max_workers=1).run(correction(number) for number in range(2, 9))
     assert books.rows == [2]

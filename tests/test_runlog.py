@@ -11,7 +11,7 @@ import pytest
 
 from bulkredeem.delivery import Delivery, Gate, Hooks
 from bulkredeem.errors import ReportError
-from bulkredeem.model import Answer, Correction, Outcome, Rate, Reply, Status
+from bulkredeem.model import Answer, Ceiling, Correction, Outcome, Reply, Status
 from bulkredeem.pace import Pace
 from bulkredeem.runlog import RunLog
 
@@ -38,7 +38,7 @@ async def delivered(correction: Correction, answer: Answer, log: RunLog, gate: G
     async def attempt(_: Correction) -> Answer:
         return answer
 
-    delivery = Delivery(attempt, Pace(Rate.parse("none")), gate, max_attempts=1, hooks=Hooks(attempted=log.attempt))
+    delivery = Delivery(attempt, Pace(Ceiling.parse("none")), gate, max_attempts=1, hooks=Hooks(attempted=log.attempt))
     outcome = await delivery.deliver(correction)
     log.outcome(outcome)
     return outcome
@@ -131,7 +131,7 @@ async def test_an_attempt_is_logged_by_its_code(
         replies = [Reply(http_status=200, body={}), reply]
         delivery = Delivery(
             attempt,
-            Pace(Rate.parse("none")),
+            Pace(Ceiling.parse("none")),
             open_gate,
             max_attempts=1,
             sleep=_no_time,
@@ -165,13 +165,34 @@ def test_a_failure_says_where_and_not_what(tmp_path: Path) -> None:
     assert "919777000001" not in json.dumps(line)
 
 
-def test_lines_are_there_at_once_and_are_kept(tmp_path: Path, outcome: Callable[..., Outcome]) -> None:
+def test_lines_are_there_when_flushed_and_are_kept(tmp_path: Path, outcome: Callable[..., Outcome]) -> None:
     """A line can be read before the log is closed, and a log that is opened again goes on below."""
     for status in (Status.SUCCESS, Status.PENDING):
         with RunLog(tmp_path, run_id="r", level="info") as log:
             log.outcome(outcome(status=status))
+            log.flush()
             assert lines(tmp_path)[-1]["status"] == status
     assert len(lines(tmp_path)) == 2
+
+
+def test_lines_come_in_their_order(tmp_path: Path, outcome: Callable[..., Outcome]) -> None:
+    """An event is there at once, behind what waited before it; closing leaves nothing behind."""
+    with RunLog(tmp_path, run_id="r", level="info") as log:
+        log.outcome(outcome(2))
+        log.event("paused", seconds=1.0)
+        assert [line["event"] for line in lines(tmp_path)] == ["outcome", "paused"]
+        log.outcome(outcome(3))
+        assert len(lines(tmp_path)) == 2
+    assert [line.get("row_number") for line in lines(tmp_path)] == [2, None, 3]
+
+
+def test_an_outcome_looks_as_the_logger_would_write_it(tmp_path: Path, outcome: Callable[..., Outcome]) -> None:
+    """It does not go through structlog, which nobody who reads the log should notice: same keys first and last."""
+    with RunLog(tmp_path, run_id="r", level="info") as log:
+        log.event("paused")
+        log.outcome(outcome(2))
+    event, row = (list(line) for line in lines(tmp_path))
+    assert [row[0], *row[-3:]] == [event[0], *event[-3:]] == ["run_id", "event", "level", "timestamp"]
 
 
 def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path) -> None:

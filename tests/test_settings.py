@@ -60,8 +60,9 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "username": "",
         "password_file": None,
         "reports": Path("reports"),
+        "state_dir": None,
         "rate": "100/min",
-        "max_workers": 32,
+        "max_workers": 200,
         "max_attempts": 5,
         "timeout": 30.0,
         "outage_timeout": "15m",
@@ -511,6 +512,13 @@ def test_reports_of_flag_and_environment_are_relative_to_the_working_directory(
     assert load_settings({"config": "conf/b.toml", **flags}).reports == expected
 
 
+def test_the_state_folder_of_a_file_lies_beside_that_file() -> None:
+    """As with the reports: whoever calls from elsewhere shares the same pace."""
+    write_file("state_dir = 'shared'", Path("conf/b.toml"))
+    assert load_settings({"config": "conf/b.toml"}).state_dir == Path("conf/shared")
+    assert load_settings({"config": "conf/b.toml", "state_dir": Path("mine")}).state_dir == Path("mine")
+
+
 def test_reports_that_the_file_does_not_name_stay_in_the_working_directory() -> None:
     """A file elsewhere moves nothing it does not speak of, and an absolute folder is taken as it is."""
     write_file("rate = '1/s'", Path("conf/b.toml"))
@@ -694,6 +702,7 @@ OTHERS: dict[str, Any] = {
     "base_url": "https://eu.api.example.com",
     "username": "till.backoffice",
     "reports": "elsewhere",
+    "state_dir": "state",
     "rate": "7/s",
     "max_workers": 3,
     "max_attempts": 4,
@@ -714,7 +723,7 @@ OTHERS: dict[str, Any] = {
     "log_level": "debug",
 }
 """Another value than the default for every option."""
-OF_THE_COMMAND = {"reports", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"}
+OF_THE_COMMAND = {"reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"}
 ASKED_FOR = {"rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"}
 SECRETS = {"password", "password_file"}
 OF_THE_ROWS = Settings.model_fields.keys() - OF_THE_COMMAND - ASKED_FOR - SECRETS - {"base_url", "username"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkredeem import summary as summary_module
@@ -28,6 +30,7 @@ from bulkredeem.summary import (
     closing_sentence,
     exit_code_of,
     iso_utc,
+    plain,
 )
 
 RECORDED = [status for status in Status if status is not Status.PENDING]
@@ -153,6 +156,7 @@ def test_summary_json_has_the_promised_keys() -> None:
         "input",
         "counts",
         "requests",
+        "allowed_rate",
         "started_at",
         "resumed_at",
         "finished_at",
@@ -176,6 +180,7 @@ def test_summary_json_of_a_run_that_ended() -> None:
         "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4, "as_of": None},
         "counts": {"success": 2, "skipped": 0, "invalid": 0, "refused": 1, "failed": 0, "in_doubt": 0, "pending": 1},
         "requests": 12,
+        "allowed_rate": None,
         "started_at": "2024-07-26T10:52:24.000Z",
         "resumed_at": None,
         "finished_at": "2024-07-26T10:52:29.500Z",
@@ -348,3 +353,36 @@ def test_rows_that_may_succeed_now_are_retried(status: Status) -> None:
     """With nothing to mend in the file the next command is `retry`; with anything, it is to mend and run the file."""
     assert closing_sentence(summary(**{str(status): 2}), FOLDER).endswith(AGAIN)
     assert closing_sentence(summary(**{str(status): 2, "refused": 1}), FOLDER).endswith(MEND)
+
+
+@given(OUTCOMES)
+def test_counting_many_at_once_counts_the_same(outcomes: list[Outcome]) -> None:
+    """Counts and groups are those of counting one by one; what is pending is no outcome."""
+    one_by_one, at_once = Tally(), Tally()
+    for each in outcomes:
+        one_by_one.add(each)
+    pending = Outcome(row_number=1, status=Status.PENDING, error_code="SENT_BEFORE")
+    for some in (outcomes[:2], [pending], outcomes[2:], []):
+        at_once.add_all([plain(each) for each in some])
+    assert at_once.counts == one_by_one.counts
+    assert at_once.top_errors() == one_by_one.top_errors()
+
+
+@given(st.floats(0, 2.5e11) | st.integers(0, 10**9).map(lambda number: number / 2**10 + 1e9) | st.floats(-1e9, 0))
+@example(1721991144.9999996)
+@example(0.9999995)
+@example(1721991144.0009995)
+@example(1721991144.1239998)
+@example(-0.0000001)
+@example(5)
+def test_moments_are_those_of_the_standard_library(seconds: float) -> None:
+    """Rounded to the microsecond, then cut off, also where that carries into the next second."""
+    theirs = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    assert iso_utc(seconds) == theirs.replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(("seconds", "error"), [(math.nan, ValueError), (math.inf, OverflowError), (1e15, ValueError)])
+def test_a_moment_without_a_date_is_an_error(seconds: float, error: type[Exception]) -> None:
+    """Nobody is told a made-up date."""
+    with pytest.raises(error):
+        iso_utc(seconds)

@@ -1,6 +1,7 @@
 """Wiring: settings and a file in, a run or a check out. The command line is its first user."""
 
 from bulkredeem.application.checking import CheckReport, check_file
+from bulkredeem.application.pacing import pace_of
 from bulkredeem.application.resuming import abandon_run, report_run, resume_run
 from bulkredeem.application.retrying import Choice, retry_run
 from bulkredeem.application.running import Run, run_file
@@ -20,6 +21,7 @@ __all__ = [
     "check_file",
     "find_run",
     "newest_in",
+    "pace_of",
     "report_run",
     "resume_run",
     "retry_run",

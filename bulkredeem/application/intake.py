@@ -4,45 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Final
 
 from bulkredeem.columns import ColumnMap
-from bulkredeem.loader import Intake, read_rows, take_snapshot
-from bulkredeem.model import Correction, Invalid, Rate
-from bulkredeem.pace import HEADROOM
+from bulkredeem.loader import Intake, read_cells, take_snapshot
+from bulkredeem.model import Ceiling, Correction, Invalid
+from bulkredeem.pace import gap_of
 from bulkredeem.settings import Settings
-from bulkredeem.validation import validate
+from bulkredeem.validation import Judge
 
 SNAPSHOT: Final = "input.csv"
 
 
-def take_in(path: Path, folder: Path, settings: Settings, proceed: Callable[[], None] = lambda: None) -> Intake:
-    """Write the snapshot of a file into a folder. Raises InputFileError, and what `proceed` raises."""
+def take_in(
+    path: Path,
+    folder: Path,
+    settings: Settings,
+    proceed: Callable[[], None] = lambda: None,
+    *,
+    durable: bool = True,
+) -> Intake:
+    """Write the snapshot of a file into a folder, `durable` on return for a run, which must be able to go on from it.
+
+    Raises InputFileError, ReportsFolderError, and what `proceed` raises.
+    """
     return take_snapshot(
         path,
         folder / SNAPSHOT,
         explicit=settings.map,
         allow_unterminated=settings.allow_unterminated,
+        durable=durable,
         proceed=proceed,
     )
 
 
 def judged_rows(folder: Path, columns: ColumnMap, settings: Settings) -> Iterator[Correction | Invalid]:
     """Yield what each row of the snapshot comes to, in the file's order, reading as it goes."""
-    rules = settings.rules
-    return (validate(row, rules) for row in read_rows(folder / SNAPSHOT, columns))
+    judge = Judge(tuple(columns.used), settings.rules).judge
+    return starmap(judge, read_cells(folder / SNAPSHOT, columns))
 
 
 def fit_before(deadline: float | None, now: float, settings: Settings) -> int | None:
     """Return how many requests may start from now to the deadline; None without a deadline or without a limit."""
-    interval = Rate.parse(settings.rate).interval * HEADROOM
-    if deadline is None or not interval:
+    gap = gap_of(Ceiling.parse(settings.rate))
+    if deadline is None or not gap:
         return None
-    return max(0, math.ceil((deadline - now) / interval))
+    return max(0, math.ceil((deadline - now) / gap))
 
 
 def seconds_for(requests: int, settings: Settings) -> float | None:
     """Return how long so many requests take at the configured rate, or None when it is no limit."""
-    rate = Rate.parse(settings.rate)
-    return None if math.isinf(rate.requests) else requests * rate.interval * HEADROOM
+    gap = gap_of(Ceiling.parse(settings.rate))
+    return requests * gap if gap else None

@@ -71,6 +71,7 @@ def ending_of(head: Mapping[str, str]) -> Ending | None:
         requests=int(head["requests"]),
         exit_code=int(head["exit_code"]) if head["exit_code"] else None,
         stop_reason=head["stop_reason"],
+        allowed=head.get("allowed", ""),
     )
 
 
@@ -82,6 +83,7 @@ def notes_of(ending: Ending) -> dict[str, str]:
         "finished_at": repr(ending.finished_at),
         "requests": str(ending.requests),
         "exit_code": "" if ending.exit_code is None else str(ending.exit_code),
+        "allowed": ending.allowed,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Final
 
 from bulkredeem import __version__
 from bulkredeem.application.intake import SNAPSHOT, fit_before, seconds_for
+from bulkredeem.application.pacing import pace_of
 from bulkredeem.application.preparing import Prepared, prepare_file
 from bulkredeem.application.record import notes_of
 from bulkredeem.application.recorder import Recorder
@@ -31,17 +33,23 @@ from bulkredeem.errors import (
     SignalledError,
     Stopping,
 )
-from bulkredeem.model import Correction, Outcome, Rate, Status
+from bulkredeem.model import Ceiling, Correction, Outcome, Rate, Status
 from bulkredeem.moments import deadline_moment
 from bulkredeem.outage import ROWS, Watch
-from bulkredeem.pace import Pace
-from bulkredeem.processor import Pool
+from bulkredeem.pace import Pace, gap_of
+from bulkredeem.processor import LINE, Pool
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
 from bulkredeem.summary import Ending, RunState, Summary, Tally, exit_code_of
 
+LEAST_STRIDE: Final = 8
+"""Rows by which the journal's reach is raised at least: a commit for each row would be one too many."""
 MOST_STRIDE: Final = 1_000
 """Rows by which the journal's reach is raised at most: so many would have to be looked upon as sent after a crash."""
+MOMENT: Final = 0.02
+"""Seconds whose rows wait in line at high rates: as long as a busy event loop may take for a turn."""
+GAP_OF_AUTO: Final = 0.001
+"""Seconds between two requests that a search for the limit may come to; only the line must know it beforehand."""
 CLOCK_LOOKED_AT: Final = 60.0
 """Seconds between two looks at the clock while a deadline is waited for: it may be set in the meantime."""
 
@@ -76,8 +84,12 @@ def _take_in(terms: Terms) -> None:
 
 async def carry_out(prepared: Prepared, client: Client, terms: Terms) -> Run:
     """Carry out a prepared run, close what it holds, and return what happened."""
-    with prepared.resources:
-        return await _Runner(prepared, client, terms).run()
+    with prepared.resources as resources:
+        pace, remarks = terms.pace, terms.remarks
+        if pace is None:
+            pace, remarks = resources.enter_context(pace_of(prepared.settings, sleep=terms.stop.sleep))
+        prepared = replace(prepared, remarks=(*prepared.remarks, *remarks))
+        return await _Runner(prepared, client, terms, pace).run()
 
 
 def client_for(settings: Settings) -> Client:
@@ -115,14 +127,21 @@ def deadline_of(settings: Settings, terms: Terms) -> float | None:
 
 def _stride(settings: Settings) -> int:
     """Return by how many rows the reach is raised: about a second's, so that it costs one commit a second."""
-    a_second = 1 / interval if (interval := Rate.parse(settings.rate).interval) else math.inf
-    return int(min(MOST_STRIDE, max(settings.max_workers, a_second)))
+    a_second = 1 / gap if (gap := gap_of(Ceiling.parse(settings.rate))) else math.inf
+    return math.ceil(min(MOST_STRIDE, max(LEAST_STRIDE, a_second)))
+
+
+def _line(settings: Settings) -> int:
+    """Return how many rows may wait to be sent: those of a moment, and all that have a worker when nothing limits."""
+    ceiling = Ceiling.parse(settings.rate)
+    gap = GAP_OF_AUTO if ceiling.is_auto else gap_of(ceiling)
+    return max(LINE, math.ceil(MOMENT / gap)) if gap else settings.max_workers
 
 
 class _Runner:
     """Delivers one prepared run, and ends it."""
 
-    def __init__(self, prepared: Prepared, client: Client, terms: Terms) -> None:
+    def __init__(self, prepared: Prepared, client: Client, terms: Terms, pace: Pace) -> None:
         settings = prepared.settings
         self._prepared = prepared
         self._client = client
@@ -131,7 +150,7 @@ class _Runner:
         self._log = prepared.log
         self._wall_clock = terms.wall_clock
         self._deadline = deadline_of(settings, terms)
-        self._pace = terms.pace or Pace(Rate.parse(settings.rate), sleep=terms.stop.sleep)
+        self._pace = pace
         self._recorder = Recorder(
             prepared.journal,
             prepared.log,
@@ -144,7 +163,7 @@ class _Runner:
             Watch(),
             width=settings.max_workers,
             outage_timeout=settings.outage_seconds,
-            remaining=lambda: prepared.info.rows - self._recorder.tally.recorded,
+            remaining=lambda: prepared.info.rows - self._recorder.recorded,
             sleep=terms.stop.sleep,
             on_outage=self._outage,
         )
@@ -186,7 +205,13 @@ class _Runner:
                 # Three rows at least, so that a row in trouble is never the only one that can ask for the platform;
                 # the gate holds how many requests are under way.
                 workers = max(ROWS, self._prepared.settings.max_workers)
-                pool = Pool(self._deliver_row, self._recorder.record, stop=self._stop, max_workers=workers)
+                pool = Pool(
+                    self._deliver_row,
+                    self._recorder.record,
+                    stop=self._stop,
+                    max_workers=workers,
+                    line=_line(self._prepared.settings),
+                )
                 await pool.run(self._prepared.jobs())
         except Exception as exc:  # noqa: BLE001  whatever it is, what was recorded is reported
             self._stop.request(exc)
@@ -197,10 +222,10 @@ class _Runner:
             await self._last_commit()
             self._tell_delivered()
 
-    async def _deliver_row(self, correction: Correction) -> Outcome:
-        """Deliver a row after it is on record that it may be sent."""
+    async def _deliver_row(self, correction: Correction, sent: Callable[[], None]) -> Outcome:
+        """Deliver a row after it is on record that it may be sent; call `sent` when it is."""
         await self._recorder.reach(correction.row_number)
-        return await self._delivery.deliver(correction)
+        return await self._delivery.deliver(correction, sent)
 
     async def _stop_at_the_deadline(self) -> None:
         """Ask for a stop when the deadline has come; end earlier when the run stops for another reason."""
@@ -270,7 +295,7 @@ class _Runner:
             tally = write_results(
                 folder,
                 folder / SNAPSHOT,
-                journal.outcomes(),
+                journal.plain_outcomes(),
                 is_doubted=lambda row_number: row_number in left or row_number in before,
                 proceed=self._check_at_once,
             )
@@ -352,7 +377,13 @@ class _Runner:
             finished_at=self._wall_clock(),
             requests=self._requests(),
             exit_code=self._exit_code(summary, cause),
+            allowed=self._allowed(),
         )
+
+    def _allowed(self) -> str:
+        """Return the rate that the platform allowed if it was less than ours; empty otherwise."""
+        allowed = self._pace.allowed
+        return "" if math.isinf(allowed) else Rate.about(allowed).text
 
     def _exit_code(self, summary: Summary, cause: BaseException | None) -> ExitCode:
         if self._at_once:

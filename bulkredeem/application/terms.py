@@ -77,7 +77,9 @@ class Terms:
     """The wish to stop: one for all runs of a command."""
     observer: Observer
     pace: Pace | None = None
-    """When requests may go: one for all runs with the same key. None makes one for this run alone."""
+    """When requests may go: one for all runs of a command that have its rate. None makes one for this run alone."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of that pace."""
     deadline: float | None = None
     """The moment, in seconds since the epoch, after which no row starts: one for all runs of a command.
 

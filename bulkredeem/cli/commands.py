@@ -74,6 +74,7 @@ def run(
     *,
     base_url: options.BaseUrl = None,
     reports: options.Reports = None,
+    state_dir: options.StateDir = None,
     rate: options.RateOption = None,
     max_workers: options.MaxWorkers = None,
     max_attempts: options.MaxAttempts = None,
@@ -96,9 +97,10 @@ def run(
 
     One run per file, in the order given. The exit code is the highest; 3 or 4 stops the rest.
     """
+    from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.running import run_files
 
-    raise typer.Exit(asyncio.run(run_files(files, _settings(context), _given(context), _typed(context))))
+    raise typer.Exit(run_to_its_end(run_files(files, _settings(context), _given(context), _typed(context))))
 
 
 @app.command()
@@ -108,6 +110,7 @@ def resume(
     *,
     if_any: options.IfAny = False,
     reports: options.Reports = None,
+    state_dir: options.StateDir = None,
     rate: options.RateOption = None,
     max_workers: options.MaxWorkers = None,
     max_attempts: options.MaxAttempts = None,
@@ -124,10 +127,11 @@ def resume(
 
     Without RUN: the oldest unfinished one. Rows that have an outcome are never sent again.
     """
+    from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.running import go_on
 
     settings, flags = _settings(context), _given(context)
-    raise typer.Exit(asyncio.run(go_on(run, settings, flags, _typed(context), if_any=if_any)))
+    raise typer.Exit(run_to_its_end(go_on(run, settings, flags, _typed(context), if_any=if_any)))
 
 
 @app.command()
@@ -138,6 +142,7 @@ def retry(
     status: options.Statuses = None,
     code: options.Codes = None,
     reports: options.Reports = None,
+    state_dir: options.StateDir = None,
     rate: options.RateOption = None,
     max_workers: options.MaxWorkers = None,
     max_attempts: options.MaxAttempts = None,
@@ -155,11 +160,12 @@ def retry(
     Without RUN: the newest one. Refused and invalid rows would only fail again; choose them with --status or --code.
     """
     from bulkredeem.application import Choice
+    from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.running import try_again
 
     choice = Choice(statuses=frozenset(status or ()), codes=frozenset(code or ()))
     settings, flags = _settings(context), _given(context)
-    raise typer.Exit(asyncio.run(try_again(run, settings, flags, choice, _typed(context))))
+    raise typer.Exit(run_to_its_end(try_again(run, settings, flags, choice, _typed(context))))
 
 
 @app.command()

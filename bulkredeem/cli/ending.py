@@ -19,6 +19,7 @@ def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> Non
     if not quiet:
         _show_counts(console, run)
         show_groups(console, "What went wrong most:", run.summary.top_errors)
+        _show_allowed(console, run)
         if (run.folder / RESULTS).exists():
             say_whole(console, f"Every row: {run.folder / RESULTS}")
     sentence, *command = closing_sentence(run.summary, str(run.folder), typed).splitlines()
@@ -38,6 +39,13 @@ def show_groups(console: Console, title: str, groups: tuple[ErrorGroup, ...]) ->
         head = f"{group.code}, " if group.code else ""
         say(console, f"{group.count:>{width},} × {head}{'row' if group.count == 1 else 'rows'} {rows}")  # noqa: RUF001
         say(console, group.message, indent=width + 3)
+
+
+def _show_allowed(console: Console, run: Run) -> None:
+    """Say which rate the platform allowed, if it was not the one that was set."""
+    allowed = run.summary.ending.allowed if run.summary.ending else ""
+    if allowed:
+        say(console, f'The platform allowed about {allowed}; set rate = "{allowed}".', style="yellow")
 
 
 def _show_counts(console: Console, run: Run) -> None:

@@ -25,10 +25,22 @@ Reports = Annotated[
 ]
 RateOption = Annotated[
     str | None,
-    typer.Option("--rate", metavar="RATE", help="Most requests: 100/min, 20/s, or none. [default: 100/min]"),
+    typer.Option(
+        "--rate",
+        metavar="RATE",
+        help="Most requests: 100/min, '20/s,1000/min', none, or auto to search for the limit. [default: 100/min]",
+    ),
+]
+StateDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        metavar="DIR",
+        help="Folder by which runs on this machine share the rate; without one, a folder of the user's.",
+    ),
 ]
 MaxWorkers = Annotated[
-    int | None, typer.Option("--max-workers", metavar="N", help="Most requests under way at once. [default: 32]")
+    int | None, typer.Option("--max-workers", metavar="N", help="Most requests under way at once. [default: 200]")
 ]
 MaxAttempts = Annotated[
     int | None,

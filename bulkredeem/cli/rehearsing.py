@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -28,7 +29,10 @@ async def serve(command: Sequence[str], *, port: int, limit: str, latency: float
             "BULKREDEEM_PASSWORD": sandbox.password,
         }
         if command:
-            return await _run_beside(command, _without_other_credentials() | environment)
+            # What is learnt of the sandbox is nothing to be remembered: its next port may be another's.
+            with tempfile.TemporaryDirectory(prefix="bulkredeem-") as state_dir:
+                environment["BULKREDEEM_STATE_DIR"] = state_dir
+                return await _run_beside(command, _without_other_credentials() | environment)
         signalled = _signalled()
         for name, value in environment.items():
             print(f"export {name}={value}", flush=True)

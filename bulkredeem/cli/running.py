@@ -22,6 +22,7 @@ from bulkredeem.application import (
     Terms,
     find_run,
     newest_in,
+    pace_of,
     resume_run,
     retry_run,
     run_file,
@@ -43,9 +44,8 @@ from bulkredeem.errors import (
     SignalledError,
     Stopping,
 )
-from bulkredeem.model import DONE, Rate
+from bulkredeem.model import DONE
 from bulkredeem.moments import deadline_moment
-from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.settings import Settings
 from bulkredeem.summary import RunState, Typed, counted
@@ -53,6 +53,9 @@ from bulkredeem.summary import RunState, Typed, counted
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """What drains a run, if whoever started it (nohup, say) does not have it ignored; and how a person calls it."""
 _GOES_ON_AFTER: Final = frozenset({ExitCode.DONE, ExitCode.NOT_ALL_DONE, ExitCode.COULD_NOT_START, ExitCode.BUSY})
+
+_MakeTerms = Callable[..., Terms]
+"""Takes the `observer` of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ class _Command:
     def __init__(self, settings: Settings, typed: Typed, *, shares_pace: bool = True) -> None:
         self.console = make_console(on_stderr=settings.json_summary)
         self._stop = Stop()
-        self._pace = Pace(Rate.parse(settings.rate), sleep=self._stop.sleep) if shares_pace else None
+        self._shares_pace = shares_pace
         self._deadline = deadline_moment(settings.deadline, time.time()) if shares_pace and settings.deadline else None
         self._settings = settings
         self._typed = typed
@@ -159,10 +162,10 @@ class _Command:
     async def carry_out_all(self, steps: Sequence[_Step]) -> ExitCode:
         """Carry out one run after another, and return the highest exit code."""
         code, left = ExitCode.DONE, []
-        with _signals(self._stop, self.console):
+        with _signals(self._stop, self.console), self._paced_terms() as terms:
             for step in steps:
                 if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.is_of_file):
-                    code = await self._carry_out(step)
+                    code = await self._carry_out(step, terms)
                     self._worst = max(self._worst, code)
                     if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
                         # One or two rows that the platform never answers must not keep all later nights waiting.
@@ -174,20 +177,29 @@ class _Command:
             say(self.console, f"Not begun: {', '.join(left)}.")
         return self._worst
 
+    @contextmanager
+    def _paced_terms(self) -> Iterator[_MakeTerms]:
+        """Give what makes the terms of each run: with one pace for all of them, if they have one rate."""
+        terms = partial(Terms, stop=self._stop, deadline=self._deadline)
+        if not self._shares_pace:
+            yield terms
+            return
+        with pace_of(self._settings, sleep=self._stop.sleep) as (pace, remarks):
+            yield partial(terms, pace=pace, remarks=remarks)
+
     def tell_of_more(self) -> None:
         """Say that there are more unfinished runs, if there are."""
         more = len(unfinished_in(self._settings.reports))
         if more:
             say(self.console, f"{counted(more, 'run')} more to go on with: bulkredeem resume")
 
-    async def _carry_out(self, step: _Step) -> ExitCode:
+    async def _carry_out(self, step: _Step, terms: _MakeTerms) -> ExitCode:
         """Carry out one run, show how it ended, and return its exit code."""
         settings, console = self._settings, self.console
         observer = observer_for(console, quiet=settings.quiet)
-        terms = Terms(stop=self._stop, observer=observer, pace=self._pace, deadline=self._deadline)
         try:
             with observer:
-                run = await step.carry_out(terms)
+                run = await step.carry_out(terms(observer=observer))
         except OtherSystemError as exc:
             return self._leave_alone(exc)
         except BulkRedeemError as exc:

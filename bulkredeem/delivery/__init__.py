@@ -2,9 +2,6 @@
 
 from bulkredeem.delivery.delivering import (
     BACK_OFF_MOST,
-    THROTTLE_FIRST,
-    THROTTLE_LEAST,
-    THROTTLE_MOST,
     Delivery,
     Hooks,
 )
@@ -14,9 +11,6 @@ __all__ = [
     "BACK_OFF_MOST",
     "PROBE_FIRST",
     "PROBE_MOST",
-    "THROTTLE_FIRST",
-    "THROTTLE_LEAST",
-    "THROTTLE_MOST",
     "Delivery",
     "Gate",
     "Hooks",

@@ -16,30 +16,24 @@ from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
+from bulkredeem.delivery.budget import RetryBudget
 from bulkredeem.delivery.gate import Gate
 from bulkredeem.errors import AccessRefusedError, TlsError
 from bulkredeem.masking import mask
 from bulkredeem.model import Answer, Correction, Outcome, Reply, Sign, Status, Trouble
-from bulkredeem.pace import Pace
+from bulkredeem.pace import Pace, Teaches
 from bulkredeem.verdict import SENT_BEFORE, Verdict, judge, sign_of
 
 BACK_OFF_FIRST: Final = 1.0
 """Seconds: the second attempt follows after a random part of it, each further one after a part of twice as much."""
 BACK_OFF_MOST: Final = 30.0
 """Seconds that a row waits at most between two attempts."""
-THROTTLE_FIRST: Final = 1.0
-"""Seconds that the key pauses when the platform throttles and does not say for how long; doubled each time."""
-THROTTLE_LEAST: Final = 0.05
-"""Seconds that the key pauses even when the platform says 0; doubled each time, so that nobody hammers it."""
-THROTTLE_MOST: Final = 60.0
-"""Seconds that the key pauses at most without being asked for more."""
 NEWS_LOOKED_FOR: Final = 1.0
 """Seconds between two looks at what became of others, while a row whose attempts are used up waits for that."""
 PAUSE_WORTH_TELLING: Final = 1.0
 """Seconds by which a pause must grow before it is told again; each of many workers may be asked to wait."""
 _TLS_FAILED: Final = "TLS_FAILED"
-_MOST_DOUBLINGS: Final = 11
-"""From `THROTTLE_LEAST` these lead past `THROTTLE_MOST`; a row throttled all weekend must not overflow."""
+_SERVICE_UNAVAILABLE: Final = 503
 
 
 @dataclass(slots=True)
@@ -47,6 +41,8 @@ class _Tries:
     """What has happened to one correction so far."""
 
     correction: Correction
+    sent: Callable[[], None]
+    """Called before each."""
     doubt: Verdict | None
     """The last try that may have been applied without our knowing, or None."""
     outages: int
@@ -125,16 +121,18 @@ class Delivery:
         self._proceed = proceed
         self._wall_clock = wall_clock
         self._hooks = hooks
+        self._budget = RetryBudget(lambda: pace.gap, sleep=sleep)
         self._back_off = wait_random_exponential(multiplier=BACK_OFF_FIRST, max=BACK_OFF_MOST)
 
-    async def deliver(self, correction: Correction) -> Outcome:
-        """Send the correction until its verdict is settled or its attempts are used up.
+    async def deliver(self, correction: Correction, sent: Callable[[], None] = lambda: None) -> Outcome:
+        """Send the correction until its verdict is settled or its attempts are used up; call `sent` before each try.
 
         Raises `Stopping` when the run drains before that, `AccessRefusedError` and `TlsError` when no row can succeed,
         and `OutageError` when the platform was gone for too long; all of them leave the row without an outcome.
         """
-        tries = _Tries(correction, SENT_BEFORE if correction.may_be_applied else None, self._gate.outages)
+        tries = _Tries(correction, sent, SENT_BEFORE if correction.may_be_applied else None, self._gate.outages)
         self._under_way += 1
+        self._budget.first()
         try:
             verdict = await self._try(tries)
             if verdict.repeat:
@@ -153,7 +151,7 @@ class Delivery:
         held = [first]
 
         async def next_verdict() -> Verdict:
-            verdict = held.pop() if held else await self._try(tries)
+            verdict = held.pop() if held else await self._retry(tries)
             while self._is_to_blame(tries, verdict) is None:
                 await self._sleep(NEWS_LOOKED_FOR)
             return verdict
@@ -167,16 +165,23 @@ class Delivery:
         )
         return await retrying(next_verdict)
 
+    async def _retry(self, tries: _Tries) -> Verdict:
+        # Probes have a schedule of their own, and are all there is in an outage.
+        if not self._gate.is_outage:
+            await self._budget.retry()
+        return await self._try(tries)
+
     async def _try(self, tries: _Tries) -> Verdict:
         return await self._gate.passed(self._pace.slot, partial(self._try_now, tries))
 
-    async def _try_now(self, tries: _Tries) -> Verdict:
+    async def _try_now(self, tries: _Tries, sent_at: float) -> Verdict:
         self._proceed()
         self.requests += 1
         tries.total += 1
         tries.since = self._gate.finished
         tries.password = self._gate.passwords
         tries.is_open = True
+        tries.sent()
         answer = await self._attempt(tries.correction)
         verdict = self._judge(answer, tries.correction)
         tries.is_open = verdict.status is Status.SUCCESS
@@ -187,7 +192,7 @@ class Delivery:
         self._is_reached = self._is_reached or isinstance(answer, Reply) or answer.may_be_applied
         self._note(answer, verdict, tries)
         if isinstance(answer, Reply):
-            self._heed(answer, verdict, tries)
+            self._heed(answer, verdict, tries, sent_at)
         return verdict
 
     def _refuse_to_go_on(self, answer: Answer, verdict: Verdict, correction: Correction) -> None:
@@ -234,25 +239,26 @@ class Delivery:
         verdict = judge(answer, correction)
         return replace(verdict, code=mask(verdict.code, correction.identifiers)) if verdict.code else verdict
 
-    def _heed(self, reply: Reply, verdict: Verdict, tries: _Tries) -> None:
-        """Remember the reply, and pause the key when the platform asks for it: its limit is not the row's alone."""
+    def _heed(self, reply: Reply, verdict: Verdict, tries: _Tries, sent_at: float) -> None:
+        """Tell the pace what the reply says about the platform's limit, which is the key's and not the row's alone."""
         tries.last_reply = reply
+        if not verdict.repeat:
+            self._pace.answered(sent_at)
+            return
         asked_for = reply.retry_after or 0.0
-        if verdict.repeat:
-            self._gate.refuse_to_wait(asked_for)
+        self._gate.refuse_to_wait(asked_for)
+        known = self._pace.paused_for
         if verdict.throttled:
-            asked = THROTTLE_FIRST if reply.retry_after is None else THROTTLE_LEAST
-            own = min(THROTTLE_MOST, asked * 2 ** min(tries.throttled - 1, _MOST_DOUBLINGS))
-            self._pause(max(own, asked_for))
-        elif asked_for and verdict.repeat:
-            self._pause(asked_for)
-
-    def _pause(self, seconds: float) -> None:
-        """Pause the key, and tell whoever watches unless it hardly prolongs a pause that they know of."""
-        longer_by = seconds - self._pace.paused_for
-        self._pace.pause(seconds)
-        if longer_by >= PAUSE_WORTH_TELLING:
-            self._hooks.paused(seconds)
+            self._pace.throttled(sent_at, asked_for, _teaches(reply, tries))
+        elif asked_for:
+            self._pace.pause(asked_for)
+        elif reply.http_status == _SERVICE_UNAVAILABLE:
+            self._pace.strained(sent_at)
+        else:
+            self._pace.answered(sent_at)
+        # Each of many workers may be asked to wait: only a pause that hardly anybody knows of is told.
+        if (paused_for := self._pace.paused_for) - known >= PAUSE_WORTH_TELLING:
+            self._hooks.paused(paused_for)
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds until the next attempt; none after throttling and in an outage: all wait together then."""
@@ -267,13 +273,20 @@ class Delivery:
             status=decisive.status,
             error_code=decisive.code,
             error_message=decisive.message,
-            reason=mask(decisive.message, correction.identifiers),
+            reason=mask(decisive.message, correction.identifiers) if decisive.message else "",
             warnings=correction.warnings + decisive.warnings,
             http_status=reply.http_status if reply else None,
             attempts=tries.total,
             request_id=reply.request_id if reply else "",
             finished_at=self._wall_clock(),
         )
+
+
+def _teaches(reply: Reply, tries: _Tries) -> Teaches:
+    """Say what a throttled try teaches about the platform's limit."""
+    if tries.throttled > 1:
+        return Teaches.NOTHING
+    return Teaches.OVERLOAD if reply.http_status == _SERVICE_UNAVAILABLE else Teaches.LIMIT
 
 
 def _last_verdict(state: RetryCallState) -> Verdict:

@@ -21,6 +21,8 @@ PROBE_MOST: Final = 30.0
 END_LOOKED_FOR: Final = 1.0
 """Seconds between two looks whether a try that was sent before the outage has ended it, while the next probe waits."""
 
+FEW_ROWS: Final = 32
+"""Rows left, up to which an outage may be theirs: so many may be sick, and a run leaves its sick rows to the end."""
 _FEW: Final = "; with so few rows left it may be just these that it cannot answer: if so, abandon the run"
 
 _T = TypeVar("_T")
@@ -50,7 +52,6 @@ class Gate:
         self._remaining = remaining
         self._sleep = sleep
         self._on_outage = on_outage
-        self._width = width
         self._places = asyncio.Semaphore(width)
         self._next_in_line = asyncio.Lock()
         self._alone = asyncio.Lock()
@@ -78,20 +79,20 @@ class Gate:
         """How many passwords there were so far: what one has proved says nothing about the next."""
         return self._passwords
 
-    async def passed(self, slot: Callable[[], Awaitable[None]], attempt: Callable[[], Awaitable[_T]]) -> _T:
+    async def passed(self, slot: Callable[[], Awaitable[float]], attempt: Callable[[float], Awaitable[_T]]) -> _T:
         """Make an attempt as soon as it may be made and has its slot, and return what it returns.
 
-        Raises what `sleep` and `slot` raise when the run drains, and what the attempt raises.
+        `slot` returns the moment of the slot, which is passed to the attempt. Raises what `sleep` and `slot` raise when
+        the run drains, and what the attempt raises.
         """
         async with self._places:
-            while not await self._slot_for_one_of_many(slot):
+            while (sent_at := await self._slot_for_one_of_many(slot)) is None:
                 async with self._alone:
                     await self._until_the_next_probe()
                     # Whoever went before may have found the platform back: then all that waited here go at once.
                     if self._lets_one_pass():
-                        await slot()
-                        return await attempt()
-            return await attempt()
+                        return await attempt(await slot())
+            return await attempt(sent_at)
 
     def note(
         self,
@@ -153,16 +154,16 @@ class Gate:
     def _lets_one_pass(self) -> bool:
         return not self._accepted or self._watch.is_outage
 
-    async def _slot_for_one_of_many(self, slot: Callable[[], Awaitable[None]]) -> bool:
-        """Take a slot and return True, or return False as soon as only one may go at a time."""
+    async def _slot_for_one_of_many(self, slot: Callable[[], Awaitable[float]]) -> float | None:
+        """Take a slot and return its moment, or return None as soon as only one may go at a time."""
         # One after another: who has queued for a slot keeps its turn there, and an outage would find the first probe
         # behind all those who no longer need theirs.
         async with self._next_in_line:
             if self._lets_one_pass():
-                return False
-            await slot()
+                return None
+            sent_at = await slot()
             # That may have been long: the platform may have gone in the meantime.
-            return not self._lets_one_pass()
+            return None if self._lets_one_pass() else sent_at
 
     async def _until_the_next_probe(self) -> None:
         """Wait as long as the next probe has to; no longer than the outage lasts."""
@@ -177,7 +178,7 @@ class Gate:
     def _end(self, sign: Sign, code: str) -> None:
         what = "throttled every request" if sign is Sign.THROTTLED else "not answered"
         last = f" ({code})" if code else ""
-        few = sign is not Sign.THROTTLED and self._remaining() <= self._width
+        few = sign is not Sign.THROTTLED and self._remaining() <= FEW_ROWS
         raise OutageError(
             f"the platform has {what} for {self._watch.unanswered_for:,.0f} s{last},"
             f" and --outage-timeout is {self._outage_timeout:,.0f} s{_FEW if few else ''}",

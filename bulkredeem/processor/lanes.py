@@ -25,6 +25,8 @@ class Lanes:
         self._jobs = jobs
         self._look_ahead = look_ahead
         self._lanes: dict[tuple[str, ...], deque[Correction]] = {}
+        self._keys: dict[int, tuple[tuple[str, ...], ...]] = {}
+        """Row number → the lanes it stands in, of those that stand in any."""
         self._ready: deque[Correction] = deque()
         self._parked = 0
         self._exhausted = False
@@ -48,7 +50,7 @@ class Lanes:
 
     def release(self, correction: Correction) -> None:
         """Say that a correction is no longer under way; those behind it may become free."""
-        for key in (correction.redemption_key, correction.customer_key):
+        for key in self._keys.pop(correction.row_number):
             lane = self._lanes[key]
             lane.popleft()
             if not lane:
@@ -59,12 +61,18 @@ class Lanes:
 
     def _enter(self, correction: Correction) -> bool:
         """Put a correction at the end of its lanes; say whether it may start at once."""
-        for key in (correction.redemption_key, correction.customer_key):
-            self._lanes.setdefault(key, deque()).append(correction)
-        if self._leads_everywhere(correction):
-            return True
-        self._parked += 1
-        return False
+        keys = (correction.redemption_key, correction.customer_key)
+        self._keys[correction.row_number] = keys
+        leads = True
+        for key in keys:
+            lane = self._lanes.get(key)
+            if lane is None:
+                self._lanes[key] = deque((correction,))
+            else:
+                lane.append(correction)
+                leads = False
+        self._parked += not leads
+        return leads
 
     def _leads_everywhere(self, correction: Correction) -> bool:
-        return all(self._lanes[key][0] is correction for key in (correction.redemption_key, correction.customer_key))
+        return all(self._lanes[key][0] is correction for key in self._keys[correction.row_number])

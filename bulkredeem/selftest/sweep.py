@@ -165,8 +165,9 @@ class _Case:
         counts, reports = self._folder / "counts", str(self._folder / "reports")
         victim = (sys.executable, "-m", "bulkredeem.victim", death.unit, str(death.at), str(counts))
         with (self._folder / "output.txt").open("ab") as output:
+            folders = ("--reports", reports, "--state-dir", str(self._folder / "state"))
             self._process = await asyncio.create_subprocess_exec(
-                *victim, *arguments, "--reports", reports, env=_environment(sandbox), stdout=output, stderr=output
+                *victim, *arguments, *folders, env=_environment(sandbox), stdout=output, stderr=output
             )
             code = await self._process.wait()
         if code == -signal.SIGKILL:

@@ -15,7 +15,9 @@ from pydantic import TypeAdapter
 from bulkredeem.settings.fields import SECRETS, Settings
 
 _OF_THE_SYSTEM: Final = ("base_url", "username")
-_OF_THE_COMMAND: Final = SECRETS | {"reports", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"}
+_OF_THE_COMMAND: Final = SECRETS | {
+    *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"),
+}
 """Today's always count: they say where reports lie and what is shown, and the password may have been changed."""
 _MAY_BE_ASKED_FOR: Final = frozenset({"rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"})
 

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bulkredeem.errors import ConfigurationError
-from bulkredeem.model import IdentifierChoice, Rate, Rules
+from bulkredeem.model import Ceiling, IdentifierChoice, Rules
 from bulkredeem.moments import deadline_moment, parse_duration
 
 ENV_PREFIX: Final = "BULKREDEEM_"
@@ -59,10 +59,18 @@ class Settings(BaseSettings):
     """A file that holds the password and at most one line end, or None."""
     reports: Path = Path("reports")
     """The folder that gets a folder for each run; relative to the configuration file when that names it."""
+    state_dir: Path | None = None
+    """The folder in which runs on this machine share what is known of a key, or None for the user's own.
+
+    Relative to the configuration file when that names it.
+    """
     rate: str = "100/min"
-    """Ceiling of requests: `100/min`, `20/s`, `5000/hour` or `none`. The default is the platform's documented limit."""
-    max_workers: int = Field(default=32, ge=1, le=1000)
-    """Most requests under way at once."""
+    """Ceiling of requests: `100/min`, `20/s,1000/min` (both are kept), `none`, or `auto`, which searches the limit.
+
+    The default is the platform's documented limit.
+    """
+    max_workers: int = Field(default=200, ge=1, le=1000)
+    """Most requests under way at once; so many are only when rate and latency make them necessary."""
     max_attempts: int = Field(default=5, ge=1, le=100)
     """Most tries per row, not counting those that the platform throttled."""
     timeout: float = Field(default=30.0, gt=0, le=3600)
@@ -105,7 +113,7 @@ class Settings(BaseSettings):
     @field_validator("rate")
     @classmethod
     def _check_rate(cls, value: str) -> str:
-        Rate.parse(value)
+        Ceiling.parse(value)
         return value
 
     @field_validator("base_url")

@@ -24,6 +24,8 @@ from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, SECRETS, Setting
 
 _CHOICES: Final = frozenset({"config", "profile"})
 """These choose the file and the profile; they are no fields of `Settings`."""
+FOLDERS: Final = frozenset({"reports", "state_dir"})
+"""In the configuration file, relative to that file."""
 _FIELD_OF_OPTION: Final = {"json": "json_summary"}
 """Options whose name cannot be a field's: pydantic has a method of that name."""
 
@@ -111,8 +113,9 @@ class _Sources:
     def settings(self) -> Settings:
         """Return the merged settings."""
         file_values = _as_fields(self.file.values)
-        if self.file.path and "reports" in file_values and "reports" not in self.flags.keys() | self.env.keys():
-            file_values["reports"] = self.file.path.parent / str(file_values["reports"])
+        for name in FOLDERS & file_values.keys() - self.flags.keys() - self.env.keys():
+            if self.file.path:
+                file_values[name] = self.file.path.parent / str(file_values[name])
 
         class FromSources(Settings):
             @classmethod
