@@ -39,6 +39,11 @@ test-external: $(READY)  ## Run the tests that need more than Python (the packag
 torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (an hour)
 	@$(BIN)/python -m pytest -m torture --timeout=7200
 
+.PHONY: bench
+bench: $(READY)  ## Measure against a real nginx and small baselines (about 45 minutes; installs nginx on Debian)
+	@benchmarks/setup $(BIN)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
 .PHONY: lint
 lint: $(READY)  ## Lint and check the format
 	@$(BIN)/ruff check
