@@ -25,6 +25,8 @@ _NO_SETTINGS = frozenset({"files", "run", "if_any", "reason", "status", "code", 
 """Arguments and options that say what a command is to do, and not how runs are carried out."""
 _OF_ONE_COMMAND = frozenset({"json", "quiet", "resume_unfinished", "backlog"})
 """Settings that the next command does not need."""
+_WHERE = frozenset({"config", "profile", "state_dir"})
+"""Options that a command which goes on with a run needs again: the others are in the run's journal."""
 
 app = typer.Typer(
     name="bulkredeem",
@@ -314,7 +316,7 @@ def _typed(context: typer.Context) -> Typed:
     from bulkredeem.summary import Typed
 
     given = {name: value for name, value in _given(context).items() if name not in _OF_ONE_COMMAND}
-    where = {name: value for name, value in given.items() if name in {"config", "profile"}}
+    where = {name: value for name, value in given.items() if name in _WHERE}
     return Typed(all=_as_words(given), where=_as_words(where))
 
 
