@@ -41,6 +41,7 @@ class RunLog:
         self._run_id = run_id
         least = logging.getLevelNamesMapping()[level.upper()]
         self._tells_outcomes = least <= logging.INFO
+        self._tells_attempts = least <= logging.DEBUG
         self._logger = structlog.wrap_logger(
             self._lines,
             wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -103,6 +104,8 @@ class RunLog:
 
     def attempt(self, correction: Correction, number: int, verdict: Verdict) -> None:
         """Log one try of a row; only the code, since the message may hold identifiers."""
+        if not self._tells_attempts:
+            return
         self._logger.debug(
             "attempt",
             row_number=correction.row_number,
