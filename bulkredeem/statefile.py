@@ -2,10 +2,9 @@
 
 One process at a time changes it, under a lock that the system takes away from a process that dies. Nobody waits for the
 lock: one that is stopped in the middle of a change lets all others wait for their slots, but holds up no event loop.
-The file is one line of JSON, padded
-to `SIZE` bytes and overwritten in place: a process can die before or after that, not in between. It is not synced. What
-a power failure takes is a slot, and at worst what was learnt; a file that holds no state counts as one that knows
-nothing.
+The file is one line of JSON, padded to `SIZE` bytes and overwritten in place: a process can die before or after that,
+not in between. It is not synced. What a power failure takes is a slot, and at worst what was learnt; a file that holds
+no state counts as one that knows nothing.
 
 Moments are those of the monotonic clock, which all processes of a machine share until it starts anew. Then they are
 translated by the wall clock, and a moment that makes no sense any more is brought back to one that does.

@@ -10,7 +10,7 @@ from typing import Final
 
 from bulkredeem.columns import ColumnMap
 from bulkredeem.loader import Intake, read_cells, take_snapshot
-from bulkredeem.model import Ceiling, Correction, Invalid
+from bulkredeem.model import Correction, Invalid
 from bulkredeem.pace import gap_of
 from bulkredeem.settings import Settings
 from bulkredeem.validation import Judge
@@ -48,7 +48,7 @@ def judged_rows(folder: Path, columns: ColumnMap, settings: Settings) -> Iterato
 
 def fit_before(deadline: float | None, now: float, settings: Settings) -> int | None:
     """Return how many requests may start from now to the deadline; None without a deadline or without a limit."""
-    gap = gap_of(Ceiling.parse(settings.rate))
+    gap = gap_of(settings.ceiling)
     if deadline is None or not gap:
         return None
     return max(0, math.ceil((deadline - now) / gap))
@@ -56,5 +56,5 @@ def fit_before(deadline: float | None, now: float, settings: Settings) -> int | 
 
 def seconds_for(requests: int, settings: Settings) -> float | None:
     """Return how long so many requests take at the configured rate, or None when it is no limit."""
-    gap = gap_of(Ceiling.parse(settings.rate))
+    gap = gap_of(settings.ceiling)
     return requests * gap if gap else None

@@ -12,7 +12,6 @@ from platformdirs import user_state_path
 
 from bulkredeem.errors import PaceError
 from bulkredeem.journal import network_type_of
-from bulkredeem.model import Ceiling
 from bulkredeem.pace import Pace
 from bulkredeem.settings import Settings
 from bulkredeem.statefile import StateFile, path_of
@@ -28,7 +27,7 @@ def pace_of(
     settings: Settings, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> Iterator[tuple[Pace, tuple[str, ...]]]:
     """Give the pace of the key these settings name, and what a person should know about it: usually nothing."""
-    ceiling, folder = Ceiling.parse(settings.rate), state_folder(settings)
+    ceiling, folder = settings.ceiling, state_folder(settings)
     try:
         store = _open(settings, folder)
     except PaceError as exc:

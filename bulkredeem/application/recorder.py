@@ -42,8 +42,6 @@ class Recorder:
         before; None for a new run. The reach is raised by `stride` rows at a time.
         """
         self.tally = tally or Tally()
-        self.recorded = self.tally.recorded
-        """Rows that have an outcome."""
         self._journal = journal
         self._stride = stride
         self._reach = 0
@@ -69,7 +67,6 @@ class Recorder:
         outcome = self._outcome_of(result) if isinstance(result, Invalid) else result
         self._journal.append(outcome)
         self.tally.add(outcome)
-        self.recorded += 1
         self._log.outcome(outcome)
         self._watch(outcome)
         if self._journal.waiting >= COMMIT_ROWS:

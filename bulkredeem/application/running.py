@@ -33,7 +33,7 @@ from bulkredeem.errors import (
     SignalledError,
     Stopping,
 )
-from bulkredeem.model import Ceiling, Correction, Outcome, Rate, Status
+from bulkredeem.model import Correction, Outcome, Rate, Status
 from bulkredeem.moments import deadline_moment
 from bulkredeem.outage import ROWS, Watch
 from bulkredeem.pace import Pace, gap_of
@@ -127,14 +127,13 @@ def deadline_of(settings: Settings, terms: Terms) -> float | None:
 
 def _stride(settings: Settings) -> int:
     """Return by how many rows the reach is raised: about a second's, so that it costs one commit a second."""
-    a_second = 1 / gap if (gap := gap_of(Ceiling.parse(settings.rate))) else math.inf
+    a_second = 1 / gap if (gap := gap_of(settings.ceiling)) else math.inf
     return math.ceil(min(MOST_STRIDE, max(LEAST_STRIDE, a_second)))
 
 
 def _line(settings: Settings) -> int:
     """Return how many rows may wait to be sent: those of a moment, and all that have a worker when nothing limits."""
-    ceiling = Ceiling.parse(settings.rate)
-    gap = GAP_OF_AUTO if ceiling.is_auto else gap_of(ceiling)
+    gap = GAP_OF_AUTO if settings.ceiling.is_auto else gap_of(settings.ceiling)
     return max(LINE, math.ceil(MOMENT / gap)) if gap else settings.max_workers
 
 
@@ -163,7 +162,7 @@ class _Runner:
             Watch(),
             width=settings.max_workers,
             outage_timeout=settings.outage_seconds,
-            remaining=lambda: prepared.info.rows - self._recorder.recorded,
+            remaining=lambda: prepared.info.rows - self._recorder.tally.recorded,
             sleep=terms.stop.sleep,
             on_outage=self._outage,
         )

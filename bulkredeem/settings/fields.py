@@ -139,6 +139,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def ceiling(self) -> Ceiling:
+        """The rates that must never be passed."""
+        return Ceiling.parse(self.rate)
+
+    @property
     def outage_seconds(self) -> float:
         """Seconds that the platform may answer nothing."""
         return parse_duration(self.outage_timeout)
