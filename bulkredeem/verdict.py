@@ -8,7 +8,7 @@ contradict what was sent. Anything that may have been applied and brought no tru
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -183,7 +183,7 @@ def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
         return _Treatment.DOUBTFUL.verdict("UNREADABLE_REPLY", message)
     wrapped = reply.body.get("data")
     echo = wrapped if isinstance(wrapped, dict) else reply.body
-    contradictions = [*_contradictions(echo, correction)]
+    contradictions = list(_contradictions(echo, correction))
     if contradictions:
         return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions))
     inner = () if echo is reply.body else _platform_warnings(echo)
@@ -211,8 +211,6 @@ def _contradictions(echo: Mapping[str, Any], correction: Correction) -> Iterator
 
 def _means_the_same(sent: str | int, echoed: object) -> bool:
     """Compare loosely where only the JSON type differs: 12345, "12345" and 12345.0 are one bill id."""
-    if type(sent) is type(echoed):
-        return sent == echoed or str(echoed).strip() == str(sent)
     if isinstance(sent, int) and isinstance(echoed, float):
         return float(sent) == echoed
     return _words(echoed).strip() == str(sent)
@@ -224,11 +222,7 @@ def _echo_warnings(echo: Mapping[str, Any], correction: Correction) -> Iterator[
         yield "the platform's reply has another purpose than was sent"
 
 
-def _platform_warnings(body: Mapping[str, Any]) -> Iterable[str]:
-    return _worded_warnings(body) if body.get("warnings") else ()
-
-
-def _worded_warnings(body: Mapping[str, Any]) -> Iterator[str]:
+def _platform_warnings(body: Mapping[str, Any]) -> Iterator[str]:
     for error in islice(_listed(body.get("warnings")), MAX_WARNINGS):
         yield " ".join(filter(None, ("the platform warns:", error.code, error.message)))
 

@@ -346,9 +346,8 @@ async def test_requests_that_flow_are_not_paused() -> None:
     assert pace.paused_for == 0.0
 
 
-async def test_who_is_sent_home_takes_no_slot() -> None:
-    """A sleep that raises ends the waiting, and the next waiter gets the slot at its time."""
-    clock = Clock()
+def pace_that_sends_one_home(clock: Clock) -> Pace:
+    """Build a pace of one a second whose first sleep ends as that of a draining run does."""
     stopping = [True]
 
     async def sleep(seconds: float) -> None:
@@ -357,7 +356,13 @@ async def test_who_is_sent_home_takes_no_slot() -> None:
             raise Stopping
         await clock.sleep(seconds)
 
-    pace = Pace(Ceiling.parse("1/s"), clock=clock, sleep=sleep)
+    return Pace(Ceiling.parse("1/s"), clock=clock, sleep=sleep)
+
+
+async def test_who_is_sent_home_takes_no_slot() -> None:
+    """A sleep that raises ends the waiting, and the next waiter gets the slot at its time."""
+    clock = Clock()
+    pace = pace_that_sends_one_home(clock)
     await pace.slot()
     first, second = await asyncio.gather(pace.slot(), pace.slot(), return_exceptions=True)
     assert isinstance(first, Stopping)
@@ -368,15 +373,7 @@ async def test_who_is_sent_home_takes_no_slot() -> None:
 async def test_a_slot_that_nobody_came_for_is_reserved_anew() -> None:
     """Who is sent home leaves a slot behind; an hour later it is not followed by a second one at once."""
     clock = Clock()
-    stopping = [True]
-
-    async def sleep(seconds: float) -> None:
-        if stopping:
-            stopping.clear()
-            raise Stopping
-        await clock.sleep(seconds)
-
-    pace = Pace(Ceiling.parse("1/s"), clock=clock, sleep=sleep)
+    pace = pace_that_sends_one_home(clock)
     await pace.slot()
     with pytest.raises(Stopping):
         await pace.slot()
