@@ -20,11 +20,11 @@ class ExitCode(IntEnum):
     COULD_NOT_START = 2
     """Usage, file, configuration or TLS; nothing was sent."""
     STOPPED_EARLY = 3
-    """A signal, an outage or a failing disk; rows are `pending`."""
+    """A signal, an outage, a guard or a failing disk; rows are `pending`."""
     ACCESS_REFUSED = 4
     """The platform refused the credentials or the permission; rows are `pending`."""
     BUSY = 5
-    """Another process works on this run."""
+    """Another process works on this run, or sends with this ledger and key."""
     DEADLINE = 6
     """The deadline came, as planned; rows are `pending` for the next `resume`."""
     INTERNAL_ERROR = 70
@@ -47,6 +47,10 @@ class ConfigurationError(BulkRedeemError):
 
 class OtherSystemError(ConfigurationError):
     """A run was begun with another host or user name than the settings name now; nothing was sent."""
+
+
+class HeldError(ConfigurationError):
+    """A guard has stopped the run, and nobody has said since that it may go on; nothing was sent."""
 
 
 class InputFileError(BulkRedeemError):
@@ -73,6 +77,12 @@ class JournalUnreadableError(JournalError):
     exit_code = ExitCode.COULD_NOT_START
 
 
+class LedgerError(BulkRedeemError):
+    """The ledger cannot be read or written; nothing was sent, and every journal is as it was."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
 class PaceError(BulkRedeemError):
     """The state of the key's pace cannot be kept where it is to be shared; what was sent is recorded."""
 
@@ -80,7 +90,7 @@ class PaceError(BulkRedeemError):
 
 
 class BusyError(BulkRedeemError):
-    """Another process works on this run."""
+    """Another process works on this run, or sends with this ledger and key."""
 
     exit_code = ExitCode.BUSY
 
@@ -99,6 +109,18 @@ class RunNotFoundError(BulkRedeemError):
 
 class TlsError(BulkRedeemError):
     """No secure connection could be made from the start: certificate, host name or clock; nothing was sent."""
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class GuardError(BulkRedeemError):
+    """Something looks so wrong that a person must look first: the rows not sent are pending."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
+class DeclinedError(BulkRedeemError):
+    """A person was asked and said no; nothing was sent."""
 
     exit_code = ExitCode.COULD_NOT_START
 

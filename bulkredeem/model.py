@@ -1,15 +1,15 @@
 """The frozen values that a row is, one after another, on its way from the file to the reports.
 
-`Row` (text as it stood in the file) becomes a `Correction` or an `Invalid`; a correction's attempts are answered by a
-`Reply` or end in `Trouble`; both ways end in exactly one `Outcome`. Nothing here does anything.
+`Row` (text as it stood in the file) becomes a `Correction`, an `Invalid` or a `Skipped`; a correction's attempts are
+answered by a `Reply` or end in `Trouble`; all ways end in exactly one `Outcome`. Nothing here does anything.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Self
 
@@ -54,6 +54,10 @@ CUSTOM_FIELD_PREFIX = "customFields."
 """A column `customFields.card_number` sets the custom field `card_number`."""
 
 
+EXPECTED_PREFIX = "expected."
+"""A column `expected.billNumber` of an undo's snapshot holds what `billNumber` must be now, to be set back."""
+
+
 class IdentifierChoice(StrEnum):
     """Which column identifies the redemption: the setting `identifier`."""
 
@@ -61,6 +65,33 @@ class IdentifierChoice(StrEnum):
     """Whichever of the two is filled; both filled is a problem (749)."""
     REDEMPTION_ID = "redemptionId"
     EXTERNAL_REFERENCE_NUMBER = "externalReferenceNumber"
+
+
+class OnConflict(StrEnum):
+    """What becomes of rows that set one field of one redemption to different values: the setting `on_conflict`."""
+
+    REFUSE = "refuse"
+    """None of them is sent."""
+    LAST = "last"
+    """The last one of the file is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Which rows of a file are meant: those with a value in a column, `store=17`."""
+
+    header: str
+    """The column, as the file's own header names it."""
+    value: str
+    """The text of the cell, blanks around it left out."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `store=17`; raise ValueError with a sentence for anything else."""
+        header, equals, value = text.partition("=")
+        if not equals or not header.strip():
+            raise ValueError(f"{text!r} names no column and value; write it like 'store=17'")
+        return cls(header=header.strip(), value=value.strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +145,19 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A row that is not sent although nothing is wrong with it, and why."""
+
+    row_number: int
+    code: str
+    """`DUPLICATE_ROW`, `SUPERSEDED`, `ALREADY_APPLIED` or `NOT_SELECTED`; of a row in doubt, why it stays so."""
+    message: str
+    """One sentence for a person; it quotes no cell."""
+    status: Status = Status.SKIPPED
+    """Or `IN_DOUBT`, for a row that may have been applied before and must not be sent again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
     """One wanted update of one redemption, proven sendable."""
 
@@ -141,6 +185,10 @@ class Correction:
     """What a person may want to know although the row is sent."""
     may_be_applied: bool = False
     """Whether an earlier stretch of the run, or the run it retries, may have sent it without recording an answer."""
+    expected: Mapping[str, str] = field(default_factory=dict)
+    """Field → the value it must have now to be set, as text; empty to set whatever is there. Only an undo expects."""
+    kept: tuple[str, ...] = ()
+    """The fields that the row sets and that are not sent, since the platform's value is to stay."""
 
     @property
     def redemption_key(self) -> tuple[str, ...]:
@@ -158,15 +206,31 @@ class Correction:
         )
 
     @property
-    def fields_set(self) -> frozenset[str]:
-        """The fields of the redemption that it sets, by the names of their columns."""
-        named = {
-            Column.BILL_NUMBER: self.bill_number,
-            Column.BILL_ID: self.bill_id,
-            Column.PURPOSE: self.purpose,
-            **{CUSTOM_FIELD_PREFIX + name: value for name, value in self.custom_fields.items()},
-        }
-        return frozenset(str(name) for name, value in named.items() if value)
+    def values(self) -> Mapping[str, str]:
+        """The fields of the redemption that it sets, by the names of their columns → the text of their new value."""
+        named = {}
+        if self.bill_number:
+            named["billNumber"] = self.bill_number
+        if self.bill_id:
+            named["billId"] = str(self.bill_id)
+        if self.purpose:
+            named["purpose"] = self.purpose
+        for name, value in self.custom_fields.items():
+            named[CUSTOM_FIELD_PREFIX + name] = value
+        return named
+
+    def without(self, fields: Collection[str]) -> Correction:
+        """Return it without these fields, named as in `values`: they are kept as they are."""
+        return replace(
+            self,
+            bill_number="" if Column.BILL_NUMBER in fields else self.bill_number,
+            bill_id=None if Column.BILL_ID in fields else self.bill_id,
+            purpose="" if Column.PURPOSE in fields else self.purpose,
+            custom_fields={
+                name: value for name, value in self.custom_fields.items() if CUSTOM_FIELD_PREFIX + name not in fields
+            },
+            kept=(*self.kept, *sorted(fields)),
+        )
 
     @property
     def identifiers(self) -> Mapping[str, str]:
@@ -177,6 +241,10 @@ class Correction:
             Column.IDENTIFIER_VALUE: self.identifier_value,
         }
         return {column: value for column, value in named.items() if value}
+
+
+Job = Correction | Invalid | Skipped
+"""What a row comes to before anything is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +311,22 @@ class Outcome:
     request_id: str = ""
     finished_at: float = 0.0
     """Seconds since the epoch, UTC."""
+    alias: str = ""
+    """The redemption's other identifier, as the platform's reply names it, or empty."""
+    kept: tuple[str, ...] = ()
+    """Fields of the row that were not sent: the platform's values stayed."""
+
+
+_SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+
+
+def parse_share(text: str) -> float:
+    """Read `50%` as a share from 0.0 to 1.0; raise ValueError with a sentence for anything else."""
+    match = _SHARE.fullmatch(text)
+    share = float(match[1]) / 100 if match else math.nan
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not a share; write it like 50%, above 0% and up to 100%")
+    return share
 
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}

@@ -65,11 +65,23 @@ class RunInfo:
     started_at: float
     """Seconds since the epoch, UTC; so is every `…_at`."""
     as_of: float | None = None
-    """How old the file's knowledge is: when it was changed last. None where an older journal does not tell."""
+    """How old the file's knowledge is. None where an older journal does not tell."""
+    knew_at: float | None = None
+    """When the run began that brought this knowledge, if it is one that this one retries; None for this one itself."""
     retry_of: str = ""
     """The run whose rows these are, or empty for a run over a file."""
     resumed_at: float | None = None
     """When the last stretch began, or None for a run that went in one."""
+    environment: str = ""
+    """What the settings call the system, or empty."""
+    undo_of: str = ""
+    """The run whose values this one takes back, or empty."""
+    user: str = ""
+    """The operating system's name of who started it."""
+    by: str = ""
+    """On whose behalf, as was said; or empty."""
+    reason: str = ""
+    """Why, as was said; or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,8 @@ class Ending:
     """Empty for a run that finished."""
     allowed: str = ""
     """The rate that the platform allowed (`60/min`) when it was less than the run's, or when that was searched for."""
+    is_guarded: bool = False
+    """Whether a guard ended it: then only a person's word lets it go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +137,12 @@ class Summary:
             "run_id": info.run_id,
             "state": ending.state if ending else RunState.RUNNING,
             "stop_reason": (ending.stop_reason or None) if ending else None,
+            "environment": info.environment or None,
             "retry_of": info.retry_of or None,
+            "undo_of": info.undo_of or None,
+            "user": info.user or None,
+            "by": info.by or None,
+            "reason": info.reason or None,
             "input": {
                 "path": info.path,
                 "sha256": info.sha256,
@@ -177,7 +196,7 @@ class Groups:
         )
 
 
-PlainOutcome = tuple[int, str, str, str, str, Sequence[str], int | None, int, str, float]
+PlainOutcome = tuple[int, str, str, str, str, Sequence[str], int | None, int, str, float, str, Sequence[str]]
 """What an `Outcome` says, in the order of its fields, for whoever passes on a million; no warnings may also be ''."""
 
 
@@ -286,7 +305,8 @@ def closing_sentence(summary: Summary, folder: str, typed: Typed = Typed()) -> s
 
     `folder` is the run's, as a person would name it.
     """
-    return f"{_beginning(summary)}{_verdict(summary)}{_next_step(summary, folder, typed)}"
+    system = f"{summary.info.environment}: " if summary.info.environment else ""
+    return f"{system}{_beginning(summary)}{_verdict(summary)}{_next_step(summary, folder, typed)}"
 
 
 def _beginning(summary: Summary) -> str:
@@ -322,13 +342,19 @@ def _next_step(summary: Summary, folder: str, typed: Typed) -> str:
     whose = f" {summary.not_done:,} {verb} someone: {needs}." if summary.not_done else ""
     if summary.ending is not None and summary.ending.state is RunState.ABANDONED:
         return f"{whose} Nothing goes on with the run."
+    if summary.info.undo_of and not is_unfinished and summary.counts[Status.INVALID]:
+        return f"{whose} What {folder}/{NOT_DONE} names cannot be restored: mend those redemptions by hand."
     advice, command = _way_on(summary, folder, typed) if is_unfinished else _way_back(summary, folder, typed)
     return f"{whose} {advice}:\n{command}"
 
 
 def _way_on(summary: Summary, folder: str, typed: Typed) -> tuple[str, str]:
     """Return advice and command for a run that is not at its end."""
-    refused = summary.ending is not None and summary.ending.exit_code == ExitCode.ACCESS_REFUSED
+    ending = summary.ending
+    refused = ending is not None and ending.exit_code == ExitCode.ACCESS_REFUSED
+    if ending is not None and ending.is_guarded:
+        flags = " ".join(filter(None, (typed.where, "--no-guard")))
+        return "If all is right, go on with the run; if not, abandon it", _command("resume", flags, folder)
     first = "Have the password or the till's permission put right first, then go" if refused else "Go"
     return f"{first} on with the run", _command("resume", typed.where, folder)
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from bulkredeem.model import (
     CUSTOM_FIELD_PREFIX,
+    EXPECTED_PREFIX,
     Column,
     Correction,
     IdentifierChoice,
@@ -105,10 +106,13 @@ class Judge:
         self._identifiers = itemgetter(*map(self._place, _IDENTIFIERS))
         self._entity = itemgetter(*map(self._place, _ENTITY))
         self._fields = itemgetter(*map(self._place, _FIELDS))
-        self._custom_fields = [
-            (column.removeprefix(CUSTOM_FIELD_PREFIX), place)
-            for column, place in self._places.items()
-            if column.startswith(CUSTOM_FIELD_PREFIX)
+        self._custom_fields = self._named_with(CUSTOM_FIELD_PREFIX)
+        self._expected = self._named_with(EXPECTED_PREFIX)
+
+    def _named_with(self, prefix: str) -> list[tuple[str, int]]:
+        """Return name and place of each column with a prefix."""
+        return [
+            (column.removeprefix(prefix), place) for column, place in self._places.items() if column.startswith(prefix)
         ]
 
     def _places_of_values(self) -> Mapping[str, int]:
@@ -152,17 +156,19 @@ class Judge:
             purpose=purpose,
             custom_fields=custom_fields,
             warnings=tuple(found.warnings),
+            expected={name: cells[place] for name, place in self._expected if cells[place]} if self._expected else {},
         )
 
     def _examine(self, cells: tuple[str, ...], found: _Findings) -> tuple[str, ...]:
         """Return the trimmed values and what is added to them; note what their characters say.
 
         One look at all of them together spares most rows a look at each. A space is the only blank that is printable.
+        What an undo sets back is exact, blanks and all.
         """
         values = cells + self._added
         text = "".join(values)
         is_printable = text.isprintable()
-        if not is_printable or " " in text:
+        if (not is_printable or " " in text) and not self._expected:
             values = self._trim(cells, found) + self._added
         if not is_printable:
             self._refuse_unprintable(values, found)

@@ -181,14 +181,31 @@ def _judge_acceptance(reply: Reply, correction: Correction) -> Verdict:
     if reply.body is None:
         message = f"the platform answered HTTP {reply.http_status}, but the reply {reply.unreadable}"
         return _Treatment.DOUBTFUL.verdict("UNREADABLE_REPLY", message)
-    wrapped = reply.body.get("data")
-    echo = wrapped if isinstance(wrapped, dict) else reply.body
+    echo = _unwrapped(reply.body)
     contradictions = list(_contradictions(echo, correction))
     if contradictions:
         return _Treatment.CONTRADICTED.verdict("ECHO_MISMATCH", "; ".join(contradictions))
     inner = () if echo is reply.body else _platform_warnings(echo)
     warnings = (*_platform_warnings(reply.body), *inner, *_echo_warnings(echo, correction))
     return Verdict(status=Status.SUCCESS, warnings=warnings) if warnings else _ACCEPTED
+
+
+def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    wrapped = body.get("data")
+    return wrapped if isinstance(wrapped, dict) else body
+
+
+def echo_of(reply: Reply) -> Mapping[str, Any]:
+    """Return what a reply says that the redemption is now; empty for a reply that accepts nothing."""
+    if reply.http_status not in _SUCCESSES or not reply.body or reply.body.get("errors"):
+        return {}
+    return _unwrapped(reply.body)
+
+
+def alias_in(echo: Mapping[str, Any], correction: Correction) -> str:
+    """Return the redemption's other identifier, as an echo names it; empty when it does not, or not as text."""
+    other = echo.get("externalReferenceNumber" if correction.redemption_id else "redemptionId")
+    return other.strip() if isinstance(other, str) and other.isprintable() and len(other) <= MAX_TEXT else ""
 
 
 def _contradictions(echo: Mapping[str, Any], correction: Correction) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from bulkredeem.errors import ConfigurationError, ExitCode
-from bulkredeem.model import IdentifierChoice, Rules
+from bulkredeem.model import IdentifierChoice, OnConflict, Rules
 from bulkredeem.settings import CONFIG_FILE, Difference, Settings, changed, load_settings, other_system, restored
 
 SECRET = "hush-hush-9"
@@ -69,6 +69,29 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "deadline": "",
         "resume_unfinished": False,
         "backlog": "first",
+        "environment": "",
+        "expect_program_id": None,
+        "unattended": False,
+        "yes": False,
+        "by": "",
+        "reason": "",
+        "when_busy": "",
+        "same_file": "",
+        "min_rows": 0,
+        "wait_for_file": "",
+        "settled_for": 2.0,
+        "move_done": None,
+        "as_of": "",
+        "allow_older": False,
+        "resend": False,
+        "on_conflict": OnConflict.REFUSE,
+        "existing": "overwrite",
+        "record_previous": False,
+        "only": "",
+        "first": "",
+        "canary": 0,
+        "max_refused": "50%",
+        "no_guard": False,
         "identifier": IdentifierChoice.AUTO,
         "map": {},
         "default_entity_type": "CUSTOMER",
@@ -672,7 +695,7 @@ def test_patience_is_a_duration(text: object, seconds: float) -> None:
     assert load_settings({"outage_timeout": text}).outage_seconds == seconds
 
 
-@pytest.mark.parametrize("text", ["soon", "0", "-5m", "06:00", "1d", ""])
+@pytest.mark.parametrize("text", ["soon", "0", "-5m", "06:00", "31d", ""])
 def test_anything_else_is_no_patience(text: str) -> None:
     """What is no duration is refused before anything is sent."""
     assert "--outage-timeout: " in complaint(outage_timeout=text)
@@ -711,6 +734,29 @@ OTHERS: dict[str, Any] = {
     "deadline": "06:00",
     "resume_unfinished": True,
     "backlog": "last",
+    "environment": "production",
+    "expect_program_id": 1098,
+    "unattended": True,
+    "yes": True,
+    "by": "Asha",
+    "reason": "till 3 was offline",
+    "when_busy": "wait",
+    "same_file": "ok",
+    "min_rows": 7,
+    "wait_for_file": "2h",
+    "settled_for": 5.0,
+    "move_done": "done",
+    "as_of": "2026-11-24 18:00",
+    "allow_older": True,
+    "resend": True,
+    "on_conflict": "last",
+    "existing": "keep",
+    "record_previous": True,
+    "only": "store=17",
+    "first": "store=3",
+    "canary": 4,
+    "max_refused": "20%",
+    "no_guard": True,
     "identifier": "redemptionId",
     "map": ["Bill No=billNumber"],
     "default_entity_type": "FLEET",
@@ -723,8 +769,15 @@ OTHERS: dict[str, Any] = {
     "log_level": "debug",
 }
 """Another value than the default for every option."""
-OF_THE_COMMAND = {"reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"}
-ASKED_FOR = {"rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"}
+OF_THE_COMMAND = {
+    *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog", "environment"),
+    *("unattended", "yes", "when_busy", "same_file", "wait_for_file", "settled_for", "min_rows", "canary"),
+    *("expect_program_id", "by", "reason"),
+}
+ASKED_FOR = {
+    *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),
+    *("resend", "allow_older", "max_refused", "no_guard"),
+}
 SECRETS = {"password", "password_file"}
 OF_THE_ROWS = Settings.model_fields.keys() - OF_THE_COMMAND - ASKED_FOR - SECRETS - {"base_url", "username"}
 
@@ -742,7 +795,7 @@ def test_a_run_gets_its_own_settings_back() -> None:
     for name in Settings.model_fields:
         of_today = name in OF_THE_COMMAND | SECRETS
         assert getattr(back, name) == getattr(load_settings({}) if of_today else own, name)
-        assert type(getattr(back, name)) is type(getattr(load_settings({}), name))
+        assert type(getattr(back, name)) is type(getattr(load_settings({}) if of_today else own, name))
     assert back.rules == own.rules
     assert OTHERS.keys() | {"json_summary"} >= Settings.model_fields.keys() - SECRETS, "a setting is missing above"
 

@@ -1,6 +1,6 @@
 """What can be configured, where each value comes from, and what a run keeps of it that is gone on with later."""
 
-from bulkredeem.settings.earlier import Difference, changed, other_system, restored
+from bulkredeem.settings.earlier import Difference, changed, other_system, restored, rules_of
 from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, Settings
 from bulkredeem.settings.sources import load_settings
 
@@ -13,4 +13,5 @@ __all__ = [
     "load_settings",
     "other_system",
     "restored",
+    "rules_of",
 ]

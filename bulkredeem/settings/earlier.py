@@ -7,19 +7,39 @@ rows are sent stays too, unless an option asks for something else. Where they ar
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, get_type_hints
 
 from pydantic import TypeAdapter
 
+from bulkredeem.model import IdentifierChoice, Rules
 from bulkredeem.settings.fields import SECRETS, Settings
 
 _OF_THE_SYSTEM: Final = ("base_url", "username")
 _OF_THE_COMMAND: Final = SECRETS | {
     *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"),
+    *(
+        "environment",
+        "unattended",
+        "yes",
+        "when_busy",
+        "same_file",
+        "wait_for_file",
+        "settled_for",
+        "min_rows",
+        "canary",
+        "expect_program_id",
+        "by",
+        "reason",
+    ),
 }
 """Today's always count: they say where reports lie and what is shown, and the password may have been changed."""
-_MAY_BE_ASKED_FOR: Final = frozenset({"rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"})
+_MAY_BE_ASKED_FOR: Final = frozenset(
+    {
+        *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),
+        *("resend", "allow_older", "max_refused", "no_guard"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +79,12 @@ def restored(stored: Mapping[str, Any], now: Settings, flags: Collection[str]) -
         if name in Settings.model_fields and name in stored and name not in todays
     }
     return now.model_copy(update=own)
+
+
+def rules_of(stored: Mapping[str, Any]) -> Rules:
+    """Return what validation knew when the run began. Raises KeyError and ValueError when the stored makes no sense."""
+    chosen = {field.name: stored[field.name] for field in fields(Rules)}
+    return Rules(**chosen | {"identifier": IdentifierChoice(chosen["identifier"])})
 
 
 def _differences(stored: Mapping[str, Any], now: Settings) -> Iterator[Difference]:

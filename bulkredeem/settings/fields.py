@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -11,8 +12,8 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bulkredeem.errors import ConfigurationError
-from bulkredeem.model import Ceiling, IdentifierChoice, Rules
-from bulkredeem.moments import deadline_moment, parse_duration
+from bulkredeem.model import Ceiling, Condition, IdentifierChoice, OnConflict, Rules, parse_share
+from bulkredeem.moments import deadline_moment, parse_duration, parse_moment
 
 ENV_PREFIX: Final = "BULKREDEEM_"
 CONFIG_FILE: Final = "bulkredeem.toml"
@@ -83,6 +84,52 @@ class Settings(BaseSettings):
     """Whether `run` also finishes the runs that stopped early or died."""
     backlog: Literal["first", "last"] = "first"
     """Whether it does so before or after its own files."""
+    environment: str = Field(default="", max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")
+    """What people call the system (`production`); it is shown, and asked about when it is that. Empty for no name."""
+    expect_program_id: int | None = None
+    """The loyalty program that replies must name, or None for any; the run stops at the first that names another."""
+    unattended: bool = False
+    """Whether nobody watches: nothing is asked, and what a person would have to decide ends the run."""
+    yes: bool = False
+    """Whether what would be asked before the first request is answered with yes."""
+    by: str = ""
+    """On whose behalf the run is; kept in the ledger."""
+    reason: str = ""
+    """Why the run is; kept in the ledger."""
+    when_busy: Literal["", "wait", "fail"] = ""
+    """What to do while another run sends with the same ledger and key; empty is `fail` if unattended, else `wait`."""
+    same_file: Literal["", "ok", "fail"] = ""
+    """What to do with a file whose content was run before; empty is `fail` if unattended, else `ok`."""
+    min_rows: int = Field(default=0, ge=0)
+    """Rows that a file must have at least."""
+    wait_for_file: str = ""
+    """How long a file that is not there yet is waited for; empty for not at all."""
+    settled_for: float = Field(default=2.0, ge=0, le=3600)
+    """Seconds for which a file must not have changed before it is read."""
+    move_done: Path | None = None
+    """The folder into which an input is moved when its run has finished, or None to leave it where it is."""
+    as_of: str = ""
+    """How old the file's knowledge is; empty for when its content was changed last, as it was first seen."""
+    allow_older: bool = False
+    """Whether rows are sent although the ledger has another value from newer knowledge."""
+    resend: bool = False
+    """Whether rows are sent although the ledger knows them as applied."""
+    on_conflict: OnConflict = OnConflict.REFUSE
+    """What becomes of rows that set one field of one redemption to different values."""
+    existing: Literal["overwrite", "keep"] = "overwrite"
+    """What becomes of another value that the platform has already: `keep` reads it back first."""
+    record_previous: bool = False
+    """Whether each row's old values are read back and kept before it is sent, so that they can be restored."""
+    only: str = ""
+    """`store=17`: the rows with this value in this column of the file, and no others; empty for all."""
+    first: str = ""
+    """`store=17`: the rows with this value in this column of the file before all others; empty for the file's order."""
+    canary: int = Field(default=0, ge=0, le=50)
+    """Rows, spread over the file, that go before all others and are looked at first."""
+    max_refused: str = "50%"
+    """Share of refused rows above which the run stops, once it has many answers."""
+    no_guard: bool = False
+    """Whether a run goes on although its values, or the platform's refusals, look wrong."""
     identifier: IdentifierChoice = IdentifierChoice.AUTO
     """Which column identifies the redemption."""
     map: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
@@ -124,6 +171,36 @@ class Settings(BaseSettings):
             raise ValueError(problem)
         return value.rstrip("/")
 
+    @field_validator("wait_for_file", mode="before")
+    @classmethod
+    def _check_wait_for_file(cls, value: object) -> str:
+        text = str(value)
+        if text:
+            parse_duration(text)
+        return text
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _check_as_of(cls, value: object) -> str:
+        # TOML has moments of its own, and they are written alike.
+        text = str(value)
+        if text:
+            parse_moment(text, time.time())
+        return text
+
+    @field_validator("only", "first")
+    @classmethod
+    def _check_condition(cls, value: str) -> str:
+        if value:
+            Condition.parse(value)
+        return value
+
+    @field_validator("max_refused")
+    @classmethod
+    def _check_max_refused(cls, value: str) -> str:
+        parse_share(value)
+        return value
+
     @field_validator("outage_timeout", mode="before")
     @classmethod
     def _check_outage_timeout(cls, value: object) -> str:
@@ -147,6 +224,36 @@ class Settings(BaseSettings):
     def outage_seconds(self) -> float:
         """Seconds that the platform may answer nothing."""
         return parse_duration(self.outage_timeout)
+
+    @property
+    def waits_when_busy(self) -> bool:
+        """Whether another run on the same ledger and key is waited for."""
+        return self.when_busy == "wait" or (not self.when_busy and not self.unattended)
+
+    @property
+    def refuses_same_file(self) -> bool:
+        """Whether a file whose content was run before ends the run before it begins."""
+        return self.same_file == "fail" or (not self.same_file and self.unattended)
+
+    @property
+    def patience_for_file(self) -> float | None:
+        """Seconds that a missing file is waited for, or None for not at all."""
+        return parse_duration(self.wait_for_file) if self.wait_for_file else None
+
+    @property
+    def most_refused(self) -> float:
+        """The share of refused rows, 0.0 to 1.0, above which a run stops."""
+        return parse_share(self.max_refused)
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether each row's redemption is read back before the row is sent."""
+        return self.existing == "keep" or self.record_previous
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the platform is on this machine: a sandbox."""
+        return bool(self.base_url) and _is_loopback(urlsplit(self.base_url))
 
     @property
     def rules(self) -> Rules:

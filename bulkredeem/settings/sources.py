@@ -24,8 +24,10 @@ from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, SECRETS, Setting
 
 _CHOICES: Final = frozenset({"config", "profile"})
 """These choose the file and the profile; they are no fields of `Settings`."""
-FOLDERS: Final = frozenset({"reports", "state_dir"})
+FOLDERS: Final = frozenset({"reports", "state_dir", "move_done"})
 """In the configuration file, relative to that file."""
+_WITHOUT_FLAG: Final = frozenset({"username", "environment", "expect_program_id", "settled_for"})
+"""Settings that no flag sets, of those that a profile is likely to hold."""
 _FIELD_OF_OPTION: Final = {"json": "json_summary"}
 """Options whose name cannot be a field's: pydantic has a method of that name."""
 
@@ -215,11 +217,8 @@ def _shown(name: str, value: object) -> str:
 
 def _or_decide(name: str) -> str:
     """Name the flag that decides; the user name has none, and a switch can only be turned on by one."""
-    return (
-        ""
-        if name in {"username", "trust_ids", "allow_unterminated", "quiet", "json"}
-        else f", or give --{name.replace('_', '-')} to decide"
-    )
+    is_switch = Settings.model_fields[_FIELD_OF_OPTION.get(name, name)].annotation is bool
+    return "" if is_switch or name in _WITHOUT_FLAG else f", or give --{name.replace('_', '-')} to decide"
 
 
 def _variable(option: str) -> str:
