@@ -271,7 +271,7 @@ def test_what_lies_aside_does_not_get_into_a_journal(path: Path, lay_down: Calla
     Journal.create(path, {"run_id": "r"}).close()
     assert names(path.parent) == [path.name]
     tables = statement(path, "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'")
-    assert tables == ("head,outcome,doubted",)
+    assert tables == ("head,outcome,doubted,planned,previous",)
 
 
 def test_a_folder_in_the_way_is_said(path: Path) -> None:
@@ -621,12 +621,13 @@ def test_a_journal_of_version_1_is_read(old: Path, door: Door) -> None:
 
 
 def test_a_journal_of_version_1_is_gone_on_with(old: Path, outcome: Make) -> None:
-    """Outcomes and reach go into an older journal as into a new one; the first doubt makes it one of this version."""
+    """Outcomes, reach and doubt go into an older journal as into a new one; the first makes it one of this version."""
     with closing(Journal.open_existing(old)) as journal:
+        assert statement(old, "PRAGMA user_version") == (1,)
         journal.commit(reach=40)
+        assert statement(old, "PRAGMA user_version") == (SCHEMA_VERSION,)
         journal.append(outcome(3))
         journal.commit()
-        assert statement(old, "PRAGMA user_version") == (1,)
         for _ in range(2):
             journal.doubt([4])
             assert list(journal.doubted()) == [4]
@@ -941,7 +942,7 @@ def test_plain_outcomes_say_the_same(outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             journal.append(outcome)
         journal.commit()
-        found = [(*told[:5], tuple(told[5]), *told[6:]) for told in journal.plain_outcomes()]
+        found = [(*told[:5], tuple(told[5]), *told[6:-1], tuple(told[-1])) for told in journal.plain_outcomes()]
         assert found == [plain(outcome) for outcome in journal.outcomes()]
         assert len(found) == len(outcomes)
 

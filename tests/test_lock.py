@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from bulkredeem.errors import BusyError, ExitCode, ReportsFolderError
-from bulkredeem.journal import Owner, RunLock, owner_of
+from bulkredeem.journal import Owner, RunLock, owner_of, user_name
 from bulkredeem.journal.lock import LOCK, TRIES
 
 HOLDER = """
@@ -60,7 +60,7 @@ def no_sleep(_: float) -> None:
 def test_the_owner_is_known_by_name(tmp_path: Path) -> None:
     """While somebody works on a run everybody can see who: process, host, and since when."""
     with RunLock.acquire(tmp_path, now=12.5):
-        assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=12.5)
+        assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=12.5, user=user_name())
 
 
 def test_the_lock_ends_with_its_block(tmp_path: Path) -> None:
@@ -78,10 +78,9 @@ def test_a_second_one_is_told_who_is_at_work(tmp_path: Path) -> None:
     with RunLock.acquire(tmp_path, now=12.5):
         with pytest.raises(BusyError) as caught:
             RunLock.acquire(tmp_path, now=99.0, sleep=waits.append)
-        assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=12.5)
-    assert f"{tmp_path} is being worked on by process {os.getpid()} on {socket.gethostname()}, since" in str(
-        caught.value
-    )
+        assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=12.5, user=user_name())
+    owner = f"process {os.getpid()} of {user_name()} on {socket.gethostname()}, since"
+    assert f"{tmp_path} is being worked on by {owner}" in str(caught.value)
     assert caught.value.exit_code is ExitCode.BUSY
     assert waits == []
 
@@ -89,16 +88,16 @@ def test_a_second_one_is_told_who_is_at_work(tmp_path: Path) -> None:
 def test_a_live_process_holds_it_and_a_killed_one_does_not(tmp_path: Path) -> None:
     """A lock is recognised across processes, and SIGKILL frees it at once, although the name stays in the file."""
     with process(HOLDER, tmp_path) as holder:
-        named = Owner(pid=holder.pid, host=socket.gethostname(), since=1_764_000_000.0)
+        named = Owner(pid=holder.pid, host=socket.gethostname(), since=1_764_000_000.0, user=user_name())
         assert owner_of(tmp_path) == named
-        with pytest.raises(BusyError, match=f"process {holder.pid} on {socket.gethostname()}"):
+        with pytest.raises(BusyError, match=f"process {holder.pid} of {user_name()} on {socket.gethostname()}"):
             RunLock.acquire(tmp_path, now=1.0)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert str(holder.pid) in (tmp_path / LOCK).read_text(), "the name is gone: no rehearsal"
         assert owner_of(tmp_path) is None
         with RunLock.acquire(tmp_path, now=2.0):
-            assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=2.0)
+            assert owner_of(tmp_path) == Owner(pid=os.getpid(), host=socket.gethostname(), since=2.0, user=user_name())
 
 
 def test_a_live_process_can_let_go(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ Not promised
 """
 
 from bulkredeem.journal.examining import APPLICATION_ID, SCHEMA_VERSION
-from bulkredeem.journal.file import Journal, Totals
-from bulkredeem.journal.lock import Owner, RunLock, owner_of
+from bulkredeem.journal.file import Journal, Planned, Totals
+from bulkredeem.journal.lock import Owner, RunLock, owner_of, user_name
 from bulkredeem.journal.network import network_type_of
 
 __all__ = [
@@ -41,8 +41,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "Journal",
     "Owner",
+    "Planned",
     "RunLock",
     "Totals",
     "network_type_of",
     "owner_of",
+    "user_name",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
+from bulkredeem import database
 from bulkredeem.errors import JournalError, JournalUnreadableError
 
-SCHEMA_VERSION: Final = 2
-"""In `PRAGMA user_version`. A later one is refused; version 1, which has no table of doubted rows, is read."""
+SCHEMA_VERSION: Final = 3
+"""In `PRAGMA user_version`. A later one is refused; an earlier one is read, and becomes one of this
+once it is written to.
+
+Version 1 has no table of doubted rows; version 2 neither plans nor previous values, nor what an outcome kept."""
 APPLICATION_ID: Final = 0x62756C6B
 """In `PRAGMA application_id`, so that a foreign database is recognised ("bulk")."""
 DAMAGED: Final = (
@@ -30,8 +32,6 @@ _APPLICATION_ID_AT: Final = slice(68, 72)
 """Places in the header that each SQLite file begins with (SQLite's own description, "The Database Header")."""
 _WAL: Final = b"\x02\x02"
 """What stands there in a file that has a write-ahead log."""
-_BUSY_FOR: Final = 30.0
-"""Seconds to wait for whoever has locked the file."""
 _NONE_OF_OURS: Final = "{path} is no journal of this version of bulkredeem; it was left as it is."
 _NOT_NOW: Final = "The journal {path} cannot be read now ({what}); it was left as it is."
 _SAYS_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -137,9 +137,8 @@ def _size_of(path: Path, suffix: str = "") -> int:
 def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
     """Open the file in one of SQLite's modes. Raises JournalError."""
     # Nobody but its owner writes to a journal; who looks at the runs may lock it for a moment.
-    address = f"file:{quote(os.fsencode(path))}?mode={mode}"
     with translated(path):
-        return sqlite3.connect(address, uri=True, timeout=_BUSY_FOR, check_same_thread=False)
+        return database.connect(path, mode=mode)
 
 
 @contextmanager

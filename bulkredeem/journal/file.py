@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
+from bulkredeem.database import choose_mode
 from bulkredeem.errors import JournalError, JournalUnreadableError
 from bulkredeem.journal.examining import (
     APPLICATION_ID,
@@ -28,6 +31,22 @@ from bulkredeem.snapshot import sync_folder
 from bulkredeem.summary import PlainOutcome, plain
 
 _DOUBTED: Final = "CREATE TABLE doubted (row_number INTEGER PRIMARY KEY);"
+_PLANNED: Final = """
+CREATE TABLE planned (
+    row_number INTEGER PRIMARY KEY,
+    status     TEXT NOT NULL,
+    error_code TEXT NOT NULL,
+    message    TEXT NOT NULL
+);
+"""
+_PREVIOUS: Final = """
+CREATE TABLE previous (
+    row_number INTEGER NOT NULL,
+    field      TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    PRIMARY KEY (row_number, field)
+) WITHOUT ROWID;
+"""
 _SCHEMA: Final = f"""
 CREATE TABLE head (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE outcome (
@@ -40,17 +59,51 @@ CREATE TABLE outcome (
     http_status   INTEGER,
     attempts      INTEGER NOT NULL,
     request_id    TEXT NOT NULL,
-    finished_at   REAL NOT NULL
+    finished_at   REAL NOT NULL,
+    alias         TEXT NOT NULL DEFAULT '',
+    kept          TEXT NOT NULL DEFAULT ''
 );
 {_DOUBTED}
+{_PLANNED}
+{_PREVIOUS}
 """
-_INSERT: Final = "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UPGRADES: Final = {
+    1: _DOUBTED,
+    2: f"""
+ALTER TABLE outcome ADD COLUMN alias TEXT NOT NULL DEFAULT '';
+ALTER TABLE outcome ADD COLUMN kept TEXT NOT NULL DEFAULT '';
+{_PLANNED}
+{_PREVIOUS}
+""",
+}
+"""What makes the next version of one."""
+_VALUES: Final = "INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = f"INSERT {_VALUES}"
+_REPLACE: Final = f"INSERT OR REPLACE {_VALUES}"
 _NOTE: Final = "INSERT OR REPLACE INTO head VALUES (?, ?)"
 _SELECT: Final = "SELECT * FROM outcome ORDER BY row_number"
-_REACH: Final = "reach"
+_SELECT_EARLIER: Final = "SELECT *, '', '' FROM outcome ORDER BY row_number"
 _AT_ONCE: Final = 500
 """Records that are read at once: one by one they cost a tenth more."""
+_REMEMBER: Final = "INSERT OR IGNORE INTO previous VALUES (?, ?, ?)"
+_REACH: Final = "reach"
+_PLANNED_AFTER: Final = """
+SELECT row_number, status, error_code, message FROM planned WHERE row_number > ? ORDER BY row_number LIMIT ?
+"""
+_SINCE_DOUBTED: Final = 2
+_SINCE_PLANNED: Final = 3
+"""The versions that brought the tables."""
 _STATUSES: Final = frozenset(map(str, Status))
+
+
+class Planned(NamedTuple):
+    """What was found of a row before the first row of its file was sent."""
+
+    row_number: int
+    status: str
+    """`invalid` or `skipped`; empty for a row that is sent all the same, and shares its redemption with another."""
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +135,24 @@ class Journal:
         self._writing = threading.Lock()
         self._written = 0
         """Outcomes of those that are written and not synced yet."""
+        self._to_remember: list[tuple[int, str, str]] = []
+        self._remembered = 0
+        """Those of them that are written and not synced yet."""
 
     @classmethod
-    def create(cls, path: Path, head: Mapping[str, str], *, doubted: Iterable[int] = (), network: bool = False) -> Self:
+    def create(
+        cls,
+        path: Path,
+        head: Mapping[str, str],
+        *,
+        doubted: Iterable[int] = (),
+        planned: Iterable[Planned] = (),
+        network: bool = False,
+    ) -> Self:
         """Make a new journal with what the run is, whole and durable on return; an existing file is never touched.
 
-        `doubted` are rows that may have been applied before this run. `network` says that the folder is on a server.
+        `doubted` are rows that may have been applied before this run, `planned` what was found of rows before the first
+        is sent. `network` says that the folder is on a server.
         """
         if path.exists():
             raise JournalError(f"The journal {path} exists already; nothing was written.")
@@ -97,8 +162,8 @@ class Journal:
             aside.unlink(missing_ok=True)
         try:
             with closing(connect(aside)) as connection, translated(path):
-                _lay_out(connection, head, doubted)
-                _choose_mode(connection, network=network)
+                _lay_out(connection, head, doubted, planned)
+                choose_mode(connection, network=network)
             _rename(aside, path)
         except BaseException:
             with suppress(OSError):
@@ -129,7 +194,7 @@ class Journal:
     def _opened(cls, path: Path, *, network: bool) -> Self:
         journal = cls(connect(path), path)
         with journal._closed_on_error(), translated(path):
-            _choose_mode(journal._connection, network=network)
+            choose_mode(journal._connection, network=network)
         return journal
 
     def append(self, outcome: Outcome) -> None:
@@ -162,13 +227,15 @@ class Journal:
         """
         with self._writing:
             group = self._waiting[self._written :]
-            if group or reach is not None:
+            if group or self._to_remember or reach is not None:
                 with self._undone_on_error() as connection:
                     if not connection.in_transaction:
-                        connection.execute("BEGIN IMMEDIATE")
+                        self._begin(connection)
                     connection.executemany(_INSERT, map(_as_record, group))
                     connection.executemany(_NOTE, [] if reach is None else [(_REACH, str(reach))])
+                    connection.executemany(_REMEMBER, self._to_remember[self._remembered :])
                 self._written += len(group)
+                self._remembered = len(self._to_remember)
             return self._connection.in_transaction
 
     def sync(self) -> None:
@@ -181,7 +248,8 @@ class Journal:
             with self._undone_on_error() as connection:
                 connection.execute("COMMIT")
             del self._waiting[: self._written]
-            self._written = 0
+            del self._to_remember[: self._remembered]
+            self._written = self._remembered = 0
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[sqlite3.Connection]:
@@ -190,7 +258,7 @@ class Journal:
             with translated(self._path):
                 yield self._connection
         except BaseException:
-            self._written = 0
+            self._written = self._remembered = 0
             with suppress(sqlite3.Error):
                 self._connection.rollback()
             raise
@@ -212,26 +280,63 @@ class Journal:
     def doubt(self, row_numbers: Iterable[int]) -> None:
         """Say that these rows, which have no outcome, may have been applied; durable on return."""
         with self._writing, self._transaction() as connection:
-            if self._version() < SCHEMA_VERSION:
-                connection.execute(_DOUBTED)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.executemany("INSERT OR IGNORE INTO doubted VALUES (?)", ((number,) for number in row_numbers))
+
+    def clear_doubt(self, row_numbers: Iterable[int]) -> None:
+        """Say that these rows, which were said to be in doubt, were surely not sent; durable on return."""
+        with self._writing, self._transaction() as connection:
+            connection.executemany("DELETE FROM doubted WHERE row_number = ?", ((number,) for number in row_numbers))
 
     def doubted(self) -> Iterator[int]:
         """Yield the rows that were said to be in doubt, in order; some may have an outcome since."""
-        if self._version() < SCHEMA_VERSION:
+        if self._version() < _SINCE_DOUBTED:
             return iter(())
         return (number for (number,) in self._read("SELECT row_number FROM doubted ORDER BY row_number"))
 
+    def remember(self, row_number: int, values: Mapping[str, str]) -> None:
+        """Take what a row's fields were before it is sent into the next commit group; what is known stays."""
+        self._to_remember += [(row_number, field, value) for field, value in values.items()]
+
+    def previous(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield row number and field → value before it was sent, of the rows of which that is known, in order."""
+        if self._version() < _SINCE_PLANNED:
+            return
+        found = self._read("SELECT row_number, field, value FROM previous ORDER BY row_number, field")
+        for row_number, records in groupby(found, key=itemgetter(0)):
+            yield row_number, {field: value for _, field, value in records}
+
+    def planned(self) -> Iterator[Planned]:
+        """Yield what was found of rows before the first was sent, in order.
+
+        Some at a time: whoever reads them records outcomes meanwhile, and no cursor may stay open over that.
+        """
+        found: list[Planned] = []
+        while self._version() >= _SINCE_PLANNED:
+            found = [
+                Planned(*record)
+                for record in self._read(_PLANNED_AFTER, (found[-1].row_number if found else 0, _AT_ONCE))
+            ]
+            if not found:
+                return
+            yield from found
+
+    def settle(self, outcomes: Iterable[Outcome]) -> None:
+        """Replace the verdicts on rows by what was found out since; durable on return."""
+        with self._writing, self._transaction() as connection:
+            connection.executemany(_REPLACE, map(_as_record, outcomes))
+
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the durable outcomes by row number, reading as it goes."""
-        return map(self._as_outcome, self._read(_SELECT))
+        return map(self._as_outcome, self._records())
 
     def plain_outcomes(self) -> Iterator[PlainOutcome]:
         """Yield what `outcomes` yields as plain tuples, for whoever only passes them on."""
-        for record in self._read(_SELECT):
-            status, warnings = record[1], record[5]
-            yield plain(self._as_outcome(record)) if warnings or status not in _STATUSES else record
+        for record in self._records():
+            status, warnings, kept = record[1], record[5], record[-1]
+            yield plain(self._as_outcome(record)) if warnings or kept or status not in _STATUSES else record
+
+    def _records(self) -> Iterator[tuple[Any, ...]]:
+        return self._read(_SELECT if self._version() >= _SINCE_PLANNED else _SELECT_EARLIER)
 
     def settled(self) -> Iterator[int]:
         """Yield the rows that have a durable outcome, in order."""
@@ -259,15 +364,16 @@ class Journal:
         ((version,),) = self._read("PRAGMA user_version")
         return int(version)
 
-    def _read(self, sql: str) -> Iterator[tuple[Any, ...]]:
+    def _read(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         with translated(self._path):
-            cursor = self._connection.execute(sql)
+            cursor = self._connection.execute(sql, values)
             # `yield from cursor` would close it for somebody who stops early, perhaps after the journal was closed.
             while records := cursor.fetchmany(_AT_ONCE):
                 yield from records
 
     def _as_outcome(self, record: tuple[Any, ...]) -> Outcome:
-        number, status, code, message, reason, warnings, http_status, attempts, request_id, finished_at = record
+        number, status, code, message, reason, warnings, http_status, attempts, request_id, finished_at, *later = record
+        alias, kept = later
         try:
             return Outcome(
                 row_number=number,
@@ -280,6 +386,8 @@ class Journal:
                 attempts=attempts,
                 request_id=request_id,
                 finished_at=finished_at,
+                alias=alias,
+                kept=tuple(orjson.loads(kept)) if kept else (),
             )
         except (TypeError, ValueError) as exc:
             what = f"row {number} has a verdict that is none"
@@ -290,8 +398,16 @@ class Journal:
         """Keep together what is done inside: durable on leaving, or undone; what was written before is made durable."""
         self._sync()
         with translated(self._path), self._connection as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection)
             yield connection
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write; a journal of an earlier version becomes one of this."""
+        connection.execute("BEGIN IMMEDIATE")
+        for version in range(self._version(), SCHEMA_VERSION):
+            for statement in filter(str.strip, _UPGRADES[version].split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
@@ -303,22 +419,16 @@ class Journal:
             raise
 
 
-def _lay_out(connection: sqlite3.Connection, head: Mapping[str, str], doubted: Iterable[int]) -> None:
+def _lay_out(
+    connection: sqlite3.Connection, head: Mapping[str, str], doubted: Iterable[int], planned: Iterable[Planned]
+) -> None:
     with connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.executescript(_SCHEMA)
         connection.executemany("INSERT INTO head VALUES (?, ?)", head.items())
         connection.executemany("INSERT INTO doubted VALUES (?)", ((number,) for number in doubted))
-
-
-def _choose_mode(connection: sqlite3.Connection, *, network: bool) -> None:
-    """Ask for a real sync of every commit, in the form that is safe on such a folder."""
-    connection.execute(f"PRAGMA journal_mode = {'DELETE' if network else 'WAL'}")
-    # A rollback journal is over when its file is gone: EXTRA syncs the folder, too.
-    connection.execute(f"PRAGMA synchronous = {'EXTRA' if network else 'FULL'}")
-    # On macOS an fsync only reaches the disk's cache; this asks for more. Elsewhere it changes nothing.
-    connection.execute("PRAGMA fullfsync = ON")
+        connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?)", planned)
 
 
 def _rename(aside: Path, path: Path) -> None:
@@ -343,4 +453,6 @@ def _as_record(outcome: Outcome) -> tuple[object, ...]:
         outcome.attempts,
         outcome.request_id,
         outcome.finished_at,
+        outcome.alias,
+        orjson.dumps(outcome.kept).decode() if outcome.kept else "",
     )

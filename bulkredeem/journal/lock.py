@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -37,36 +38,50 @@ class Owner:
     """The host's own name; empty when it has not been said yet."""
     since: float
     """In seconds since the epoch; 0.0 when it has not been said yet."""
+    user: str = ""
+    """The operating system's name of who started it, or empty when it has not been said."""
+    run: str = ""
+    """The run it works on, where the lock is for more than one; else empty."""
 
     def in_words(self) -> str:
         """Name it for a person."""
         if not self.pid:
             return "a process that has only just begun"
-        return f"process {self.pid} on {self.host}, since {time_in_words(self.since, time.time())}"
+        of = f" of {self.user}" if self.user else ""
+        return f"process {self.pid}{of} on {self.host}, since {time_in_words(self.since, time.time())}"
 
 
 class RunLock:
-    """Held by the process that works on a run; a context manager that lets go."""
+    """Held by the process that works on a run, or on whatever the lock is for; a context manager that lets go."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, owner: Owner) -> None:
         """Use `acquire`."""
         self._descriptor = descriptor
+        self._owner = owner
 
     @classmethod
-    def acquire(cls, folder: Path, *, now: float, sleep: Callable[[float], object] = time.sleep) -> Self:
-        """Take the lock of the run in this folder; `now` is seconds since the epoch.
+    def acquire(
+        cls, folder: Path, *, now: float, name: str = LOCK, sleep: Callable[[float], object] = time.sleep
+    ) -> Self:
+        """Take the lock of the run in this folder, or another one of that name; `now` is seconds since the epoch.
 
         Raises BusyError when another process has it, and ReportsFolderError when nobody can have it.
         """
-        path = folder / LOCK
+        path = folder / name
         with _translated(path), ExitStack() as undoing:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             undoing.callback(os.close, descriptor)
             if not _taken(descriptor, sleep):
                 raise BusyError(f"{folder} is being worked on by {_read_owner(descriptor).in_words()}.")
-            _write_owner(descriptor, Owner(pid=os.getpid(), host=socket.gethostname(), since=now))
+            owner = Owner(pid=os.getpid(), host=socket.gethostname(), since=now, user=user_name())
+            _write_owner(descriptor, owner)
             undoing.pop_all()
-        return cls(descriptor)
+        return cls(descriptor, owner)
+
+    def tell(self, run: str) -> None:
+        """Say on which run its owner works now; that nobody can be told is no reason not to."""
+        with suppress(OSError):
+            _write_owner(self._descriptor, replace(self._owner, run=run))
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +95,18 @@ class RunLock:
         os.close(self._descriptor)
 
 
-def owner_of(folder: Path) -> Owner | None:
-    """Return who works on the run in this folder, or None when nobody does."""
+def user_name() -> str:
+    """Return the operating system's name of who runs this process; its number where it has no name."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may know the number only; the exception differs between Pythons
+        return str(os.getuid())
+
+
+def owner_of(folder: Path, name: str = LOCK) -> Owner | None:
+    """Return who works on the run in this folder, or holds another lock there, or None when nobody does."""
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY)
     except OSError:
         return None
     try:
