@@ -1,4 +1,4 @@
-"""One HTTP attempt: a correction goes out, a reply or a trouble comes back. Authentication lives here too.
+"""One HTTP attempt: a correction or a query goes out, a reply or a trouble comes back. Authentication lives here too.
 
 Nothing here repeats, waits or judges: `delivery` does. aiohttp's exceptions end here, and what may have reached the
 platform is told apart from what surely has not.
@@ -10,6 +10,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -21,8 +22,10 @@ import orjson
 from bulkredeem.model import Answer, Correction, Reply, Trouble
 
 UPDATE_PATH: Final = "/v2/points/updateRedemption"
+READ_BACK_PATH: Final = "/v1.1/customer/redemptions"
 MAX_REPLY: Final = 1_000_000
-"""Bytes of a reply, unpacked, that are read. The documented replies have less than 2,000."""
+"""Bytes of a reply, unpacked, that are read. The documented replies to an update have less than 2,000, and so has each
+redemption that is read back: `delivery.PAGE_SIZE` of them must fit."""
 MAX_REQUEST_ID: Final = 100
 """Characters of the platform's name for a request that are kept. The documented ones have 36."""
 MAX_RETRY_AFTER: Final = 86_400.0
@@ -70,7 +73,7 @@ def request_body(correction: Correction) -> bytes:
 
 
 class Client:
-    """The platform's update endpoint, over one session of kept-alive connections.
+    """The platform's update endpoint and its read-back, over one session of kept-alive connections.
 
     An asynchronous context manager: connections live as long as it does.
     """
@@ -92,6 +95,7 @@ class Client:
         compared with.
         """
         self._url = base_url + UPDATE_PATH
+        self._read_back_url = base_url + READ_BACK_PATH
         self._authorization = authorization
         self._renewed_authorization = renewed_authorization
         self._asked_for_renewal = False
@@ -123,9 +127,18 @@ class Client:
 
     async def update(self, correction: Correction) -> Answer:
         """Send one update, once. Never raises for what a network or a server can do."""
+        return await self._answer(self._session.put(self._url, data=request_body(correction), allow_redirects=False))
+
+    async def read_back(self, query: Mapping[str, str]) -> Answer:
+        """Ask once for the redemptions that a query names. Never raises for what a network or a server can do.
+
+        A trouble's `may_be_applied` says here no more than that the question may have arrived: asking applies nothing.
+        """
+        return await self._answer(self._session.get(self._read_back_url, params=query, allow_redirects=False))
+
+    async def _answer(self, request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
         used = self._authorization
         try:
-            request = self._session.put(self._url, data=request_body(correction), allow_redirects=False)
             async with request as response:
                 return await self._read(response, used)
         except TimeoutError as exc:

@@ -32,6 +32,7 @@ from bulkredeem.client import (
     MAX_REPLY,
     MAX_REQUEST_ID,
     MAX_RETRY_AFTER,
+    READ_BACK_PATH,
     UPDATE_PATH,
     Client,
     basic_authorization,
@@ -45,6 +46,7 @@ from bulkredeem.outage import Watch
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool, Stop
 from bulkredeem.sandbox import Fault, Sandbox, Then, script
+from bulkredeem.sandbox.replies import Reply as SandboxReply
 from bulkredeem.settings import load_settings
 
 ASHA = Correction(
@@ -167,6 +169,103 @@ async def test_a_reply_is_told_as_it_is(http_status: int) -> None:
     assert replies == [
         Reply(http_status=http_status, body={"a": 1}, retry_after=seconds, request_id="r-1") for _, _, seconds in named
     ]
+
+
+# Reading back
+
+
+async def ask_back(base_url: str, query: dict[str, str], *, timeout: float = 20.0) -> Answer:  # noqa: ASYNC109  the client's own
+    """Send one query through a client of its own."""
+    async with client_of(base_url, timeout=timeout) as client:
+        return await client.read_back(query)
+
+
+@pytest.mark.parametrize("base_url", ["https://eu.api.example.com", "https://gateway.example.com/loyalty/eu"])
+async def test_a_read_back_is_one_get_below_the_base_url(base_url: str) -> None:
+    """Show the address with a path prefix, the query, no body, and that redirects are not followed."""
+    with aioresponses() as platform:
+        platform.get(f"{base_url}{READ_BACK_PATH}?mobile=919900000001", payload={"a": 1}, response_class=StandIn)
+        reply = await ask_back(base_url, {"mobile": "919900000001"})
+
+    assert reply == Reply(http_status=200, body={"a": 1})
+    ((key, (call,)),) = platform.requests.items()
+    assert key == ("GET", URL(base_url + "/v1.1/customer/redemptions?mobile=919900000001"))
+    assert call.kwargs.get("data") is None
+    assert call.kwargs["allow_redirects"] is False
+    assert call.kwargs["headers"]["Authorization"] == AUTHORIZATION
+
+
+@pytest.mark.parametrize("value", ["asha+till@example.com", "a b", "a&id=1", "100%", "%2B", "a#b", "ä/日本", "="])
+async def test_a_query_arrives_as_it_is(sandbox: Sandbox, value: str) -> None:
+    """Show that no character of an identifier means anything on its way."""
+    heard: list[dict[str, str]] = []
+    sandbox.read_faults = lambda query: heard.append(dict(query))
+    await ask_back(sandbox.base_url, {"external_id": value, "points_limit": "100"})
+    assert heard == [{"external_id": value, "points_limit": "100"}]
+
+
+async def test_a_redemption_comes_back_from_the_sandbox(sandbox: Sandbox) -> None:
+    """Show that what was updated is what is read, over one client."""
+    async with client_of(sandbox.base_url) as client:
+        await client.update(ASHA)
+        reply = await client.read_back({"mobile": "919900000001"})
+    assert isinstance(reply, Reply)
+    assert reply.body is not None
+    (point,) = reply.body["response"]["customer"]["redemptions"]["points"]["point"]
+    assert (point["redemption_id"], point["transaction_number"]) == ("8878ru", "B-1")
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        pytest.param(
+            SandboxReply(status=307, body=b"", headers={"Location": "/elsewhere", "Retry-After": "7"}),
+            Reply(http_status=307, unreadable="was empty", retry_after=7.0, request_id="sandbox-000001"),
+            id="a redirect",
+        ),
+        pytest.param(
+            SandboxReply(status=200, body=b"x" * (MAX_REPLY + 1)),
+            Reply(http_status=200, unreadable=f"was over {MAX_REPLY:,} bytes", request_id="sandbox-000001"),
+            id="a huge page",
+        ),
+        pytest.param(
+            SandboxReply(status=200, body=None, then=Then.RESET),
+            Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True),
+            id="a reset",
+        ),
+        pytest.param(
+            SandboxReply(status=200, body=b'{"response":', then=Then.HANG),
+            Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True),
+            id="half a reply",
+        ),
+    ],
+)
+async def test_a_read_back_ends_as_an_update_does(sandbox: Sandbox, fault: SandboxReply, answer: Answer) -> None:
+    """Show that trouble and odd replies are told in the same words, and that one query is one request."""
+    sandbox.read_faults = lambda _: fault
+    assert await ask_back(sandbox.base_url, {"id": "1"}, timeout=2 * IMPATIENT) == answer
+    assert sandbox.requests == sandbox.reads == 1
+
+
+async def test_a_read_back_of_nobody_was_never_sent() -> None:
+    """Show that a connection that was never made is told as such."""
+    trouble = await ask_back(f"http://127.0.0.1:{unused_port()}", {"id": "1"})
+    assert isinstance(trouble, Trouble)
+    assert (trouble.code, trouble.may_be_applied) == ("CONNECTION_FAILED", False)
+
+
+async def test_a_read_back_hears_of_a_new_password(sandbox: Sandbox) -> None:
+    """Show that a 401 asks for another password, which updates then use, too."""
+    sandbox.password = "quiet-Otter-42"
+    renewed = basic_authorization(sandbox.username, sandbox.password)
+    async with Client(
+        sandbox.base_url, AUTHORIZATION, timeout=20.0, max_connections=1, renewed_authorization=lambda: renewed
+    ) as client:
+        first = await client.read_back({"id": "1"})
+        second = await client.update(ASHA)
+    assert isinstance(first, Reply)
+    assert isinstance(second, Reply)
+    assert (first.http_status, first.password_renewed, second.http_status) == (401, True, 200)
 
 
 # Retry-After

@@ -16,6 +16,7 @@ import pytest
 from bulkredeem.errors import ConfigurationError
 from bulkredeem.model import Rate
 from bulkredeem.sandbox import Fault, Sandbox, Then, UpdateRequest, errors_body, script
+from bulkredeem.sandbox.replies import Reply
 from bulkredeem.sandbox.window import Window
 
 AUTHORIZATION = "Basic c2FuZGJveC50aWxsOjkzYmM2M2UwYjRmNDhmYmJmZjU2OGQ5ZmMwZGMzZGVm"
@@ -432,6 +433,81 @@ async def test_reading_back_filters(sandbox: Sandbox, till: Till) -> None:
         )
     ]
     assert found == [1, 0, 0, 1, 0, 0]
+
+
+OF_ASHA = ("CUSTOMER", "mobile", ASHA["identifierValue"])
+
+
+async def test_a_planted_redemption_is_read_back(sandbox: Sandbox, till: Till) -> None:
+    """Show every field, and that it is no update."""
+    sandbox.plant(
+        redemption_id="AB0002",
+        external_reference_number="ACR-2",
+        customer=OF_ASHA,
+        bill_number="OLD-2",
+        bill_id=2**63 - 1,
+        purpose="Testing",
+        custom_fields={"card_number": "123456"},
+    )
+    (point,) = await till.points(sandbox, mobile=ASHA["identifierValue"])
+
+    expected = {
+        "redemption_id": "AB0002",
+        "external_reference_number": "ACR-2",
+        "transaction_number": "OLD-2",
+        "bill_id": str(2**63 - 1),
+        "redemption_purpose": "Testing",
+        "custom_fields": {"field": [{"name": "card_number", "value": "123456"}]},
+    }
+    assert {name: point[name] for name in expected} == expected
+    assert sandbox.applied == []
+
+
+async def test_planting_replaces_what_was_there(sandbox: Sandbox, till: Till) -> None:
+    """Show a colleague's change after an update: other values, no more of the old ones, another customer."""
+    await till.put(sandbox, purpose="Testing")
+    sandbox.plant(redemption_id="8878ru", customer=("CUSTOMER", "mobile", BELA["identifierValue"]), bill_number="B-2")
+
+    (point,) = await till.points(sandbox, mobile=BELA["identifierValue"])
+    assert (point["transaction_number"], point["redemption_purpose"]) == ("B-2", "")
+    assert (await till.read_back(sandbox, mobile=ASHA["identifierValue"]))["status"]["success"] is False
+
+
+@pytest.mark.parametrize("name", [{"redemptionId": "AB0002"}, {"externalReferenceNumber": "ACR-2"}])
+async def test_an_update_changes_what_was_planted(sandbox: Sandbox, till: Till, name: dict[str, str]) -> None:
+    """Show that both names lead to it, and that what the update leaves alone stays as planted."""
+    sandbox.plant(redemption_id="AB0002", external_reference_number="ACR-2", customer=OF_ASHA, purpose="Testing")
+    await till.put(sandbox, **{"redemptionId": None, **name})
+
+    (point,) = await till.points(sandbox, mobile=ASHA["identifierValue"])
+    assert (point["redemption_id"], point["transaction_number"]) == ("AB0002", "B-1")
+    assert point["redemption_purpose"] == "Testing"
+
+
+async def test_what_is_planted_by_its_reference_gets_an_id(sandbox: Sandbox, till: Till) -> None:
+    """Show that the id is the one that an update would have been answered with."""
+    sandbox.plant(external_reference_number="ACR-1", customer=OF_ASHA)
+    heard = await till.put(sandbox, redemptionId=None, externalReferenceNumber="ACR-1")
+
+    (point,) = await till.points(sandbox, mobile=ASHA["identifierValue"])
+    assert point["redemption_id"] == heard.body["redemptionId"]
+    assert len(point["redemption_id"]) == 6
+
+
+async def test_read_backs_are_counted_and_disturbed_apart(till: Till) -> None:
+    """Show that a fault of updates leaves them alone, that they have faults of their own, and what counts as one."""
+    fault = Fault.error(status=500, code=500)
+    async with Sandbox(
+        faults=lambda _: fault,
+        read_faults=lambda query: Reply(status=502, body=b"<html>") if query["mobile"] == "1" else None,
+    ) as sandbox:
+        url = f"{sandbox.base_url}/v1.1/customer/redemptions"
+        heard = [await till.send("GET", url, params={"mobile": mobile}) for mobile in ("1", "2")]
+        await till.put(sandbox)
+        await till.send("GET", url, headers={"Authorization": "Basic x"})
+
+    assert [each.status for each in heard] == [502, 200]
+    assert (sandbox.requests, sandbox.reads) == (4, 2)
 
 
 @pytest.mark.parametrize(("query", "code"), [({"mobile": "919900000009"}, 1012), ({}, 1015)])

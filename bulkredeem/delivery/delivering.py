@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
 
@@ -22,7 +22,7 @@ from bulkredeem.errors import AccessRefusedError, TlsError
 from bulkredeem.masking import mask
 from bulkredeem.model import Answer, Correction, Outcome, Reply, Sign, Status, Trouble
 from bulkredeem.pace import Pace, Teaches
-from bulkredeem.verdict import SENT_BEFORE, Verdict, judge, sign_of
+from bulkredeem.verdict import SENT_BEFORE, Verdict, alias_in, echo_of, judge, sign_of
 
 BACK_OFF_FIRST: Final = 1.0
 """Seconds: the second attempt follows after a random part of it, each further one after a part of twice as much."""
@@ -85,6 +85,8 @@ class Hooks:
     """Hears of every attempt (1-based number) after it."""
     paused: Callable[[float], None] = lambda _seconds: None
     """Hears of the seconds for which the platform makes the whole key wait."""
+    echoed: Callable[[Correction, Mapping[str, Any]], None] = lambda _correction, _echo: None
+    """Hears of what the platform's reply says that a redemption is now, when it accepted an update."""
     left_in_doubt: Callable[[int], None] = lambda _row_number: None
     """Hears of each row that is left without an outcome although it may have been applied."""
 
@@ -268,6 +270,9 @@ class Delivery:
         """Settle the row: once a try was in doubt, only success or refusal takes the doubt away."""
         decisive = tries.doubt if tries.doubt and verdict.status is Status.FAILED else verdict
         correction, reply = tries.correction, tries.last_reply
+        echo = echo_of(reply) if reply else {}
+        if echo:
+            self._hooks.echoed(correction, echo)
         return Outcome(
             row_number=correction.row_number,
             status=decisive.status,
@@ -279,6 +284,8 @@ class Delivery:
             attempts=tries.total,
             request_id=reply.request_id if reply else "",
             finished_at=self._wall_clock(),
+            alias=alias_in(echo, correction) if decisive.status is Status.SUCCESS else "",
+            kept=correction.kept,
         )
 
 

@@ -26,7 +26,7 @@ from bulkredeem.sandbox.faults import NOTHING_DONE, Fault, FaultHook, draw
 from bulkredeem.sandbox.readback import read_back
 from bulkredeem.sandbox.replies import Reply, Then, refused, updated
 from bulkredeem.sandbox.rules import read_update
-from bulkredeem.sandbox.values import Applied, Redemption, UpdateRequest
+from bulkredeem.sandbox.values import UNSET_BILL_ID, Applied, Redemption, UpdateRequest
 from bulkredeem.sandbox.window import Window
 
 HOST: Final = "127.0.0.1"
@@ -66,6 +66,8 @@ class Sandbox:
     """Which updates those are: the same for the same seed, redemption and attempt."""
     faults: FaultHook | None = None
     """Orders a fault for a precise update; asked before chance is."""
+    read_faults: Callable[[Mapping[str, str]], Reply | None] | None = None
+    """Answers a read-back's query in the platform's stead; None lets it pass. No other fault concerns read-backs."""
     known: Callable[[str], bool] = _exists
     """Which identifiers exist; by default all but those starting with `NOPE`. `GONE…` is reversed when it exists."""
     permitted: bool = True
@@ -85,6 +87,8 @@ class Sandbox:
     """How many of them were over the limit: 0 says that no stretch of time ever held too many."""
     overlaps: int = field(init=False, default=0)
     """How many updates came while one of the same customer or redemption was under way; each got code 521."""
+    reads: int = field(init=False, default=0)
+    """How many read-backs were let in."""
     _books: Books = field(init=False, default_factory=Books)
     _window: Window = field(init=False, default_factory=Window)
     _attempts: Counter[str] = field(init=False, default_factory=Counter)
@@ -100,13 +104,45 @@ class Sandbox:
 
     @property
     def redemptions(self) -> Mapping[str, Redemption]:
-        """Identifier, as the requests named it → the redemption as it now is; only those ever updated."""
+        """Identifier, as the requests named it → the redemption as it now is; only those ever updated or planted.
+
+        One that was planted with both identifiers is here by its redemption id, whatever requests call it.
+        """
         return self._books.redemptions
 
     @property
     def base_url(self) -> str:
         """Where it is, prefix included, without a slash at the end; of use once it was started."""
         return f"http://{HOST}:{self.port}{self._path('')}"
+
+    def plant(
+        self,
+        *,
+        customer: tuple[str, str, str],
+        redemption_id: str = "",
+        external_reference_number: str = "",
+        bill_number: str = "",
+        bill_id: int = UNSET_BILL_ID,
+        purpose: str = "",
+        custom_fields: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put a redemption in place of what is there, as a colleague would have left it; at any time.
+
+        `customer` is entity type, identifier type and identifier value; at least one of the redemption's identifiers is
+        needed. It is no update: `applied` does not hear of it.
+        """
+        entity_type, identifier_type, identifier_value = customer
+        self._books.plant(
+            Redemption(
+                redemption_id=redemption_id,
+                external_reference_number=external_reference_number,
+                customer_key=(entity_type, identifier_type, identifier_value.casefold()),
+                bill_number=bill_number,
+                bill_id=bill_id,
+                purpose=purpose,
+                custom_fields=custom_fields or {},
+            )
+        )
 
     async def start(self) -> None:
         """Listen; raise `ConfigurationError` when the port cannot be had."""
@@ -153,8 +189,13 @@ class Sandbox:
 
     async def _serve(self, http: web.BaseRequest, raw: bytes) -> Reply:
         if http.method == "GET":
-            return read_back(self._books, http.query)
+            return self._read_back(http.query)
         return await self._update(http, raw)
+
+    def _read_back(self, query: Mapping[str, str]) -> Reply:
+        self.reads += 1
+        ordered = self.read_faults(query) if self.read_faults else None
+        return ordered or read_back(self._books, query)
 
     def _path(self, path: str) -> str:
         return f"/{self.prefix.strip('/')}".rstrip("/") + path
