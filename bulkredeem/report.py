@@ -26,6 +26,9 @@ from bulkredeem.verdict import SENT_BEFORE
 
 RESULTS: Final = "results.csv"
 SUMMARY: Final = "summary.json"
+COMPARISON: Final = "comparison.csv"
+COMPARISON_HEAD: Final = ("row_number", "result", "changes")
+"""The columns a comparison starts with; the file's own follow."""
 LATEST: Final = "latest"
 _BLOCK: Final = 200
 """Rows that are put together at once: about a millisecond's, so that the writing ends soon when it is asked to."""
@@ -48,11 +51,7 @@ def write_results(
     the input did: whoever needs one for Excel needs it again. `proceed` is asked every few rows and before the files
     are synced, and raises what is to end the writing. Raises ReportError when the disk does not take them.
     """
-    tally = Tally()
-    try:
-        encoding = "utf-8-sig" if has_byte_order_mark(snapshot) else "utf-8"
-    except OSError as exc:
-        raise ReportError(f"{snapshot} could not be read: {exc.strerror or exc}.") from exc
+    tally, encoding = Tally(), _encoding_of(snapshot)
     with _whole_file(folder / RESULTS, encoding) as results, _whole_file(folder / NOT_DONE, encoding) as not_done:
         header = _header(read_headers(snapshot))
         results.write(header)
@@ -72,6 +71,21 @@ def write_summary(folder: Path, summary: Summary) -> None:
     text = orjson.dumps(summary.as_json_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     with _whole_file(folder / SUMMARY) as file:
         file.write(text.decode())
+
+
+def write_comparison(folder: Path, snapshot: Path, finding: Callable[[int], tuple[str, str]]) -> Path:
+    """Write `comparison.csv` into a folder, and return its path; `finding` tells result and changes by row number.
+
+    Every row of the snapshot is in it, in that order. Raises ReportError when the disk does not take it.
+    """
+    path = folder / COMPARISON
+    with _whole_file(path, _encoding_of(snapshot)) as file:
+        own = (f"input.{name}" if name in COMPARISON_HEAD else name for name in read_headers(snapshot))
+        file.write(",".join(map(_cell, (*COMPARISON_HEAD, *own))) + "\r\n")
+        for row_number, row in read_rows(snapshot):
+            result, changes = finding(row_number)
+            file.write(f"{row_number},{result},{_cell(changes)},{_own(row)}\r\n")
+    return path
 
 
 def point_latest_to(folder: Path) -> None:
@@ -96,6 +110,14 @@ def make_run_folder(reports: Path, run_id: str) -> Path:
     return folder
 
 
+def _encoding_of(snapshot: Path) -> str:
+    """Return the encoding of a report on this snapshot: with a byte order mark if the input had one."""
+    try:
+        return "utf-8-sig" if has_byte_order_mark(snapshot) else "utf-8"
+    except OSError as exc:
+        raise ReportError(f"{snapshot} could not be read: {exc.strerror or exc}.") from exc
+
+
 def _header(own: Sequence[str]) -> str:
     return ",".join(map(_cell, (*RESULT_HEAD, *map(carried_name, own), *RESULT_TAIL))) + "\r\n"
 
@@ -105,7 +127,7 @@ def _lines(rows: Sequence[str], outcomes: Sequence[PlainOutcome]) -> list[str]:
 
     Column by column, and without the standard library's writer: it looks at every character and alone costs more.
     """
-    numbers, statuses, codes, messages, _, warnings, http_statuses, attempts, request_ids, moments = zip(
+    numbers, statuses, codes, messages, _, warnings, http_statuses, attempts, request_ids, moments, *_ = zip(
         *outcomes, strict=True
     )
     columns = zip(

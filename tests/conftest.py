@@ -42,6 +42,7 @@ def nothing_configured(
     for name in os.environ:
         if name.upper().startswith("BULKREDEEM_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("BULKREDEEM_SETTLED_FOR", "0")  # every file here was written just now
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -105,6 +106,8 @@ class Witness:
     start: Start | None = None
     seen: list[Outcome] = field(default_factory=list)
     """The outcomes recorded in this stretch."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person was to read while it went on."""
     has_acted: bool = False
 
     def started(self, start: Start) -> None:
@@ -120,6 +123,10 @@ class Witness:
 
     def paused(self, seconds: float) -> None:
         """Pass over a pause."""
+
+    def remark(self, sentence: str) -> None:
+        """Remember it."""
+        self.remarks.append(sentence)
 
     def outage(self, begins: bool) -> None:  # noqa: FBT001  the protocol's
         """Pass over an outage."""
@@ -429,7 +436,8 @@ async def unconfigured(nothing_configured: Path) -> AsyncIterator[Terminal]:
         for name, value in os.environ.items()
         if name not in ours and not name.upper().startswith("BULKREDEEM_")
     }
-    terminal = Terminal(folder=nothing_configured, environment=plain)
+    settled = {"BULKREDEEM_SETTLED_FOR": "0"}  # every file here was written just now
+    terminal = Terminal(folder=nothing_configured, environment=plain | settled)
     yield terminal
     for each in terminal.started:
         if each.process.returncode is None:

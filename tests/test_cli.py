@@ -165,7 +165,8 @@ class TestSeveralFiles:
         assert run.err == "gone.csv cannot be read: No such file or directory.\n"
         assert [each.identifier for each in sandbox.applied] == ["ZZ0000", "ZZ0001", "AA0000", "AA0001"]
         assert [line.split(":")[0] for line in run.out.splitlines() if "; uses" in line] == ["z.csv", "n.csv", "a.csv"]
-        assert len([each for each in (terminal.folder / "reports").iterdir() if not each.is_symlink()]) == 3
+        found = (terminal.folder / "reports").iterdir()
+        assert len([each for each in found if not each.is_symlink() and each.name != "ledger"]) == 3
 
     async def test_refused_access_stops_the_rest(
         self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox
@@ -232,12 +233,13 @@ class TestOutput:
         lines = run.out.splitlines()
         assert "\x1b" not in run.out
         assert lines[0] == f"{path}: 4 rows; uses redemptionId, billNumber, identifierValue."
-        assert lines[1].startswith("Reports: reports/:bug:/")
-        assert lines[2].startswith("4 rows, 4 requests, ")
-        assert [line.split() for line in lines[3:5]] == [["3", "success"], ["1", "refused"]]
-        assert lines[5] == "What went wrong most:"
-        assert lines[6].split() == ["1", "×", "750,", "row", "5"]  # noqa: RUF001  the sign that is printed
-        assert lines[7].strip() == "Redemption update failed : redemption not found"
+        assert lines[1].startswith("To http://127.0.0.1:")
+        assert lines[2].startswith("Reports: reports/:bug:/")
+        assert lines[3].startswith("4 rows, 4 requests, ")
+        assert [line.split() for line in lines[4:6]] == [["3", "success"], ["1", "refused"]]
+        assert lines[6] == "What went wrong most:"
+        assert lines[7].split() == ["1", "×", "750,", "row", "5"]  # noqa: RUF001  the sign that is printed
+        assert lines[8].strip() == "Redemption update failed : redemption not found"
 
     @pytest.mark.parametrize("kind", ["ascii", "latin-1"])
     async def test_any_encoding_will_do(self, terminal: Terminal, write_csv: WriteCsv, kind: str) -> None:
@@ -396,7 +398,7 @@ class TestSignals:
         stopped, not_begun = run.out.splitlines()
         assert stopped == "Stopped before anything of slow.csv was sent."
         assert not_begun.endswith("fixes.csv.")
-        assert list((terminal.folder / "reports").iterdir()) == []
+        assert [each.name for each in (terminal.folder / "reports").iterdir()] == ["ledger"]
 
     async def test_sigterm_twice_goes_on_draining(
         self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox, turnstile: Turnstile
@@ -649,6 +651,9 @@ def test_every_setting_has_an_option_or_is_known_not_to() -> None:
         "default_entity_type",
         "default_identifier_type",
         "default_country_code",
+        "environment",
+        "expect_program_id",
+        "settled_for",
     }
     of_run = {option.opts[0]: option for option in options_of("run")}
     for command in set(COMMANDS) - {"sandbox", "selftest"}:
@@ -808,6 +813,10 @@ def start_of(rows: int, paused_for: float = 0.0) -> Start:
         info=RunInfo(run_id="r", path="fixes.csv", sha256="", rows=rows, started_at=0.0),
         columns=ColumnMap(headers=("billNumber",), used={"billNumber": 0}),
         folder=Path("reports/r"),
+        base_url="https://eu.api.example.com",
+        username="till.backoffice",
+        rate="100/min",
+        is_pace_shared=True,
         recorded=0,
         seconds=None,
         fit=None,
@@ -827,7 +836,7 @@ def test_plain_lines_come_every_half_minute(outcome: Callable[..., Outcome]) -> 
     for number in range(2000):
         seconds += PLAIN_INTERVAL / 1000
         plain.recorded(outcome(number, status=Status.REFUSED if number % 4 == 0 else Status.SUCCESS))
-    lines = shown.getvalue().splitlines()[2:]
+    lines = shown.getvalue().splitlines()[3:]
     assert len(lines) == 2
     assert re.fullmatch(r"(999|1,00\d) of 2,500 rows: 7\d\d success, 25\d refused", lines[0])
 

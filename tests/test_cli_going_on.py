@@ -41,7 +41,7 @@ def identifiers_of(row_numbers: set[int]) -> set[str]:
 
 def run_folders(terminal: Terminal) -> list[Path]:
     """Return the folders of all runs, the oldest first if they did not begin within one second."""
-    return sorted(each for each in terminal.reports.iterdir() if not each.is_symlink())
+    return sorted(each for each in terminal.reports.iterdir() if not each.is_symlink() and each.name != "ledger")
 
 
 class AtOnce(Stop):
@@ -284,7 +284,7 @@ class TestEveryNight:
         unreadable = terminal.reports / "20260102T000000Z-beef"
         unreadable.mkdir()
         (unreadable / "journal.sqlite").write_bytes(b"no journal at all")
-        complaining = await terminal.run(*words)
+        complaining = await terminal.run(*words, "--resend")
         assert complaining.code == 2
         (sentence,) = complaining.err.splitlines()
         assert "reports/20260102T000000Z-beef/journal.sqlite" in sentence

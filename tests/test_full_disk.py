@@ -6,7 +6,6 @@ there is room one command goes on.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import os
@@ -25,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkredeem.application import Run, resume_run, runs_in
-from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolderError
+from bulkredeem.errors import ExitCode, JournalError, LedgerError, ReportError, ReportsFolderError
 from bulkredeem.journal import Journal
+from bulkredeem.ledger import Ledger
 from bulkredeem.model import Status
 from bulkredeem.sandbox import UpdateRequest
 from bulkredeem.summary import RunState
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Limit = Callable[[int], AbstractContextManager[None]]
 KIB = 1024
-FULL = (ReportsFolderError, JournalError, ReportError)
+FULL = (ReportsFolderError, LedgerError, JournalError, ReportError)
 """What says of a run that never began that the disk took no more."""
 
 
@@ -59,7 +59,8 @@ def settled(folder: Path) -> set[int]:
 
 def run_folders(reports: Path) -> list[Path]:
     """Return the folders of all runs."""
-    return [each for each in reports.iterdir() if not each.is_symlink()] if reports.exists() else []
+    found = reports.iterdir() if reports.exists() else ()
+    return [each for each in found if not each.is_symlink() and each.name != "ledger"]
 
 
 def verdicts(folder: Path) -> dict[int, str]:
@@ -192,12 +193,17 @@ class TestInWholeProcesses:
         assert terminal.results(folder, "not_done.csv") == []
 
     async def test_a_run_that_cannot_begin(self, terminal: Terminal, sandbox: Any) -> None:
-        """A disk without room for the run's copy of the rows, or for its journal, is told; nothing is sent or left."""
-        path = write_file(terminal.folder, 60, note=100)
-        without_copy, without_journal = await asyncio.gather(
-            *(terminal.run("run", path, python=("-c", LIMITED, size)) for size in ("2000", "16000"))
-        )
-        assert without_copy.code == 2
+        """A disk without room for the ledger, the rows' copy or the journal is told; nothing is sent or left."""
+        path = write_file(terminal.folder, 60, note=1000)
+        without_ledger = await terminal.run("run", path, python=("-c", LIMITED, "2000"))
+        make_ledger(terminal.reports)
+        without_copy = await terminal.run("run", path, python=("-c", LIMITED, "50000"))
+        # What the journal holds of rows that are the same as others is longer than the rows.
+        path.write_text("redemptionId,billNumber,identifierValue\n" + "A,B,91\n" * 3000)
+        without_journal = await terminal.run("run", path, python=("-c", LIMITED, "80000"))
+        assert without_ledger.code == without_copy.code == 2
+        words = r"The ledger \S+ cannot be used \(disk I/O error\); nothing was sent\.\n"
+        assert re.fullmatch(words, without_ledger.err)
         assert re.fullmatch(r"\S+/input\.csv cannot be written: File too large\.\n", without_copy.err)
         assert without_journal.code == 3
         assert re.fullmatch(r"The journal \S+/journal\.sqlite failed \(disk I/O error\); .*\n", without_journal.err)
@@ -314,6 +320,7 @@ async def assert_promise_kept(
 ) -> None:
     """Run a file while the disk is full, and go on once it is not: every row has one verdict, and none is false."""
     path = write_file(Path.cwd(), ROWS, note=500)
+    make_ledger_if_there_is_room(reports)
     with full:
         try:
             run = await rehearsal.run(path, reports=reports)
@@ -329,6 +336,19 @@ async def assert_promise_kept(
     assert listed.counts is not None
     assert (listed.counts[Status.SUCCESS], listed.counts[Status.PENDING]) == (len(recorded), ROWS - len(recorded))
     await assert_it_ends(rehearsal, run, recorded)
+
+
+def make_ledger(reports: Path) -> None:
+    """Make the ledger while there is room, as an earlier night has done."""
+    (reports / "ledger").mkdir(parents=True, exist_ok=True)
+    with Ledger.open(reports / "ledger" / "ledger.sqlite"):
+        pass
+
+
+def make_ledger_if_there_is_room(reports: Path) -> None:
+    """Make the ledger, unless the folder is there, and with it the ledger, already."""
+    if not reports.exists():
+        make_ledger(reports)
 
 
 def assert_told_truly(run: Run, recorded: set[int]) -> None:
@@ -391,7 +411,7 @@ async def test_room_that_comes_back_too_late(rehearsal: Rehearsal, no_file_beyon
 @pytest.mark.parametrize("left", [0, 4, 32, 64, 88, 96, 104, 108, 112, 116, 120, 128, 144, 160])
 async def test_a_disk_with_little_room(rehearsal: Rehearsal, disk: SmallDisk, left: int) -> None:
     """However much room a disk has left, the promise is kept, and its runs can be listed without any."""
-    disk.reports.mkdir()
+    make_ledger(disk.reports)
     disk.fill(leave=left)
     with ExitStack() as full:
         full.callback(disk.free)

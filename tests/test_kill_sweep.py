@@ -249,7 +249,10 @@ class TestWhatItNotices:
     def test_an_older_value_at_the_end(self, ending: Ending) -> None:
         """A row sent once more behind a newer one of its redemption puts an old value back."""
         ending.applied.append(LINE_OF["T-3-older"])
-        assert ending.complaints() == ["redemption TWICE3 ends with T-3-older, not with T-3-newer"]
+        assert ending.complaints() == [
+            f"row {LINE_OF['T-3-older'].row_number} is skipped, and was applied",
+            "redemption TWICE3 ends with T-3-older, not with T-3-newer",
+        ]
 
     def test_a_row_that_is_missing(self, ending: Ending) -> None:
         """Every row of the file stands in the results."""

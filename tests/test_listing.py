@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkredeem.application import Choice, retry_run
-from bulkredeem.journal import RunLock
+from bulkredeem.journal import RunLock, user_name
 
 if TYPE_CHECKING:
     from tests.conftest import Ended, Rehearsal
@@ -134,7 +134,7 @@ class TestRuns:
         assert remarks[3:5] == ["Ctrl-C", "the wrong shop"]
         doubtful = len(in_doubt(rehearsal, shelf.crashed))
         assert remarks[5] == f"up to {doubtful} pending rows may have been applied"
-        assert remarks[6].startswith(f"by process {os.getpid()} on {socket.gethostname()}, since ")
+        assert remarks[6].startswith(f"by process {os.getpid()} of {user_name()} on {socket.gethostname()}, since ")
 
     @pytest.mark.usefixtures("_worked_on")
     def test_a_program_gets_a_line_for_each(self, shelf: Shelf, rehearsal: Rehearsal, typed: Typed) -> None:

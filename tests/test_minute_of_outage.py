@@ -107,6 +107,9 @@ class Watcher:
         """Remember for how long."""
         self.pauses.append(seconds)
 
+    def remark(self, sentence: str) -> None:
+        """Pass over a remark."""
+
     def outage(self, begins: bool) -> None:  # noqa: FBT001  the protocol's
         """Remember that it began, or ended."""
         self.outages.append(begins)

@@ -31,7 +31,7 @@ from bulkredeem.errors import (
     SignalledError,
     Stopping,
 )
-from bulkredeem.journal import Journal, RunLock
+from bulkredeem.journal import Journal, RunLock, user_name
 from bulkredeem.model import Status
 from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, Then, UpdateRequest
@@ -440,6 +440,10 @@ def as_version_1(folder: Path, *, says_how_it_ended: bool) -> None:
         "DELETE FROM head WHERE key IN ('snapshot_sha256', 'as_of', 'retry_of', 'reach')",
         *([] if says_how_it_ended else ["DELETE FROM head WHERE key = 'state'"]),
         "DROP TABLE doubted",
+        "DROP TABLE planned",
+        "DROP TABLE previous",
+        "ALTER TABLE outcome DROP COLUMN alias",
+        "ALTER TABLE outcome DROP COLUMN kept",
         "PRAGMA user_version = 1",
     )
 
@@ -485,7 +489,8 @@ async def test_a_run_that_somebody_works_on_is_left_to_them(rehearsal: Rehearsal
     folder = await rehearsal.stopped(rehearsal.file(ROWS))
     before = contents(folder)
     retry = partial(retry_run, folder, rehearsal.settings(), {}, Choice(), rehearsal.terms())
-    owner = rf"is being worked on by process {os.getpid()} on {re.escape(socket.gethostname())}, since "
+    process = f"process {os.getpid()} of {user_name()} on {re.escape(socket.gethostname())}"
+    owner = f"is being worked on by {process}, since "
     with RunLock.acquire(folder, now=1000.0):
         for going_on in (partial(rehearsal.resume, folder), retry):
             with pytest.raises(BusyError, match=owner) as caught:
@@ -504,7 +509,7 @@ async def test_two_that_go_on_at_once_are_one_too_many(rehearsal: Rehearsal) -> 
     folder = await rehearsal.stopped(rehearsal.file(ROWS))
     settled, told = rehearsal.settled(folder), asyncio.Event()
     rehearsal.sandbox.latency, rehearsal.sandbox.sleep = 1.0, lambda _: told.wait()
-    both = [asyncio.create_task(rehearsal.resume(folder)) for _ in range(2)]
+    both = [asyncio.create_task(rehearsal.resume(folder, when_busy="fail")) for _ in range(2)]
     (first_to_end,), _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     told.set()
     assert isinstance(first_to_end.exception(), BusyError)

@@ -224,53 +224,32 @@ async def test_two_retries_at_once_send_each_row_once(rehearsal: Rehearsal) -> N
     assert len(runs_in(Path("reports"))) == 2
 
 
-async def test_an_older_value_does_not_come_back(rehearsal: Rehearsal) -> None:
-    """A row whose field a later row of its redemption has set since is left out; with other fields it is not."""
-    rows = [
-        row("AB0002", "FAIL-old"),
-        row("AB0003", "FAIL-3"),
-        row("AB0004", "FAIL-old", "mended"),
-        row("AB0005", "FAIL-5"),
-        row("AB0002", "B-new"),
-        row("AB0003", "", "mended"),
-        row("AB0004", "", "mended again"),
-        row("AB0005", "FAIL-5-again"),
-    ]
-    rehearsal.faults = go_wrong
-    old = await rehearsal.run(write(rows), max_attempts=1)
+async def test_a_retry_is_as_old_as_the_run_that_it_retries(rehearsal: Rehearsal) -> None:
+    """Of two runs over the same content the later wins, also when the earlier one is retried after it."""
+    path = write([row("AB0002", "WRONG", note="RIGHT")])
+    rehearsal.faults = lambda _: BUSY_CUSTOMER
+    old = await rehearsal.run(path, max_attempts=1)
     rehearsal.faults = lambda _: None
-    run, watcher = await retried(rehearsal, old.folder)
-    assert run is not None
-    assert set(rehearsal.verdicts(run.folder)) == {3, 5, 9}
-    assert watcher.start is not None
-    (remark,) = watcher.start.remarks
-    assert remark.startswith("2 rows left out: later rows of the file have set the same field")
-    bills = {name: each.bill_number for name, each in rehearsal.sandbox.redemptions.items() if name != "AB0004"}
-    assert bills == {"AB0002": "B-new", "AB0003": "FAIL-3", "AB0005": "FAIL-5-again"}
-
-
-async def test_an_older_value_does_not_come_back_after_one_that_may_have_been_applied(rehearsal: Rehearsal) -> None:
-    """A later row in doubt, or one that another retry has taken over, counts as set: nobody knows otherwise."""
-    rows = [row("AB0002", "FAIL-old"), row("AB0003", "FAIL-old"), row("AB0002", "DOUBT-new"), row("AB0003", "DOUBT-n")]
-    rehearsal.faults = go_wrong
-    old = await rehearsal.run(write(rows), max_attempts=1)
-    assert (await retried(rehearsal, old.folder, Status.FAILED))[0] is None
-    rehearsal.faults = lambda _: None
-    taken = await new_run(rehearsal, old.folder, codes=["ECHO_MISMATCH"])
-    assert set(rehearsal.verdicts(taken.folder)) == {4, 5}
-    assert (await retried(rehearsal, old.folder))[0] is None
-    assert {each.bill_number for each in rehearsal.sandbox.redemptions.values()} == {"DOUBT-new", "DOUBT-n"}
+    await rehearsal.run(path, map=["note=billNumber"])
+    run = await new_run(rehearsal, old.folder)
+    assert rehearsal.verdicts(run.folder) == {2: ("invalid", "STALE_CORRECTION")}
+    allowed, _ = await retried(rehearsal, run.folder, Status.INVALID, allow_older=True)
+    assert allowed is not None
+    assert rehearsal.sandbox.redemptions["AB0002"].bill_number == "WRONG"
 
 
 async def test_rows_of_one_redemption_are_tried_again_in_order(rehearsal: Rehearsal) -> None:
     """When both failed, both are sent, the later one last, never beside each other."""
-    rows = [row("AB0002", "FAIL-old"), row("AB0002", "FAIL-new")]
-    rehearsal.faults = go_wrong
+    rows = [row("AB0002", "FAIL-bill"), row("AB0002", "", "later")]
+    rehearsal.faults = lambda _: BUSY_CUSTOMER
     old = await rehearsal.run(write(rows), max_attempts=1)
     rehearsal.faults = lambda _: None
     run = await new_run(rehearsal, old.folder)
     assert (run.exit_code, rehearsal.sandbox.overlaps) == (ExitCode.DONE, 0)
-    assert [each.fields["billNumber"] for each in rehearsal.sandbox.applied] == ["FAIL-old", "FAIL-new"]
+    assert [dict(each.fields) for each in rehearsal.sandbox.applied] == [
+        {"billNumber": "FAIL-bill"},
+        {"purpose": "later"},
+    ]
 
 
 async def test_doubt_goes_along_into_the_new_run(rehearsal: Rehearsal) -> None:
@@ -418,20 +397,6 @@ def test_without_a_choice_only_what_may_succeed_is_wanted(status: Status) -> Non
     assert Choice(statuses=NOT_DONE - {status}).wants(status, "750") is False
     if open_:
         assert Choice(statuses=frozenset({status})).wants(status, "")
-
-
-async def test_two_retries_of_one_run_do_not_bring_an_older_value_back(rehearsal: Rehearsal) -> None:
-    """What another run over the same file has had applied since counts, too: the older row is left out, and told."""
-    rehearsal.faults = lambda _: BUSY_CUSTOMER
-    old = await rehearsal.stopped(write([row("AB0002", "OLDER"), row("AB0002", "NEWER")]), max_attempts=1)
-    assert rehearsal.verdicts(old) == {2: ("failed", "521"), 3: ("pending", "")}
-    abandon_run(old, "somebody wants it so", 0.0)
-    first, _ = await retried(rehearsal, old, Status.FAILED, max_attempts=1)
-    rehearsal.faults = lambda _: None
-    await retried(rehearsal, old, Status.PENDING)
-    assert first is not None
-    assert (await retried(rehearsal, first.folder))[0] is None
-    assert rehearsal.sandbox.redemptions["AB0002"].bill_number == "NEWER"
 
 
 async def test_what_is_done_is_not_sent_again_whoever_asks(rehearsal: Rehearsal) -> None:

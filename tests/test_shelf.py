@@ -332,9 +332,9 @@ def test_no_reports_folder_holds_no_run() -> None:
 async def test_real_runs_are_listed_as_they_are(rehearsal: Rehearsal) -> None:
     """One that finished, one that stopped and one that died, each as it was left by its process."""
     finished = await rehearsal.run(rehearsal.file(3), rehearsal.terms(wall_clock=lambda: 1000.0))
-    stopped = await rehearsal.stopped(rehearsal.file(60))
+    stopped = await rehearsal.stopped(rehearsal.file(60), resend=True)
     rehearsal.sandbox.latency = 0.02
-    dead = await rehearsal.dead(partial(rehearsal.run, rehearsal.file(60), rate="1/s"), 1)
+    dead = await rehearsal.dead(partial(rehearsal.run, rehearsal.file(60), rate="1/s", resend=True), 1)
     first, second = (run for run in runs_in(REPORTS) if run.folder.name != dead.name)
     assert (first.folder, first.state, first.ending) == (finished.folder, RunState.FINISHED, finished.summary.ending)
     assert (second.folder, second.state, second.counts) == (stopped, RunState.STOPPED, counted(rehearsal, stopped))

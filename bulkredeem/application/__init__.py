@@ -4,29 +4,50 @@ from bulkredeem.application.checking import CheckReport, check_file
 from bulkredeem.application.pacing import pace_of
 from bulkredeem.application.resuming import abandon_run, report_run, resume_run
 from bulkredeem.application.retrying import Choice, retry_run
-from bulkredeem.application.running import Run, run_file
-from bulkredeem.application.shelf import Shelved, find_run, newest_in, runs_in, settled_rows, unfinished_in
-from bulkredeem.application.terms import Live, Observer, Start, Terms
+from bulkredeem.application.running import Run, run_file, until_arrived
+from bulkredeem.application.shelf import (
+    Shelved,
+    find_run,
+    newest_in,
+    require_free,
+    runs_in,
+    settled_rows,
+    unfinished_in,
+)
+from bulkredeem.application.telling import Pruned, is_known, prune_runs, story_of
+from bulkredeem.application.terms import Ask, Live, Observer, Start, Terms, Turn
+from bulkredeem.application.turn import turn_of
+from bulkredeem.application.undoing import undo_run
 
 __all__ = [
+    "Ask",
     "CheckReport",
     "Choice",
     "Live",
     "Observer",
+    "Pruned",
     "Run",
     "Shelved",
     "Start",
     "Terms",
+    "Turn",
     "abandon_run",
     "check_file",
     "find_run",
+    "is_known",
     "newest_in",
     "pace_of",
+    "prune_runs",
     "report_run",
+    "require_free",
     "resume_run",
     "retry_run",
     "run_file",
     "runs_in",
     "settled_rows",
+    "story_of",
+    "turn_of",
+    "undo_run",
     "unfinished_in",
+    "until_arrived",
 ]

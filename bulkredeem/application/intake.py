@@ -8,14 +8,18 @@ from itertools import starmap
 from pathlib import Path
 from typing import Final
 
+from bulkredeem.application.rows import RowNumbers
 from bulkredeem.columns import ColumnMap
+from bulkredeem.errors import InputFileError
 from bulkredeem.loader import Intake, read_cells, take_snapshot
-from bulkredeem.model import Correction, Invalid
+from bulkredeem.model import Condition, Correction, Invalid, Rules
 from bulkredeem.pace import gap_of
 from bulkredeem.settings import Settings
 from bulkredeem.validation import Judge
 
 SNAPSHOT: Final = "input.csv"
+_LISTED: Final = 20
+"""Columns of a file that a sentence names."""
 
 
 def take_in(
@@ -40,10 +44,39 @@ def take_in(
     )
 
 
-def judged_rows(folder: Path, columns: ColumnMap, settings: Settings) -> Iterator[Correction | Invalid]:
-    """Yield what each row of the snapshot comes to, in the file's order, reading as it goes."""
-    judge = Judge(tuple(columns.used), settings.rules).judge
-    return starmap(judge, read_cells(folder / SNAPSHOT, columns))
+def judged_rows(
+    folder: Path, columns: ColumnMap, rules: Rules, wanted: Callable[[int], bool] | None = None
+) -> Iterator[Correction | Invalid]:
+    """Yield what each row of the snapshot comes to, in the file's order, reading as it goes.
+
+    `wanted` is asked by row number before anything is made of a row; None wants all.
+    """
+    rows = read_cells(folder / SNAPSHOT, columns)
+    if wanted is not None:
+        rows = (row for row in rows if wanted(row[0]))
+    return starmap(Judge(tuple(columns.used), rules).judge, rows)
+
+
+def rows_where(folder: Path, columns: ColumnMap, condition: Condition) -> RowNumbers:
+    """Return the rows of the snapshot whose cell is as the condition says. Raises InputFileError for no such column."""
+    index = _index_of(columns, condition.header)
+    cells = read_cells(folder / SNAPSHOT, ColumnMap(headers=columns.headers, used={condition.header: index}))
+    return RowNumbers(number for number, (cell,), damage in cells if damage is None and cell.strip() == condition.value)
+
+
+def require_column(condition: str, columns: ColumnMap) -> None:
+    """Raise InputFileError for a condition, unless it is empty, on a column that is not there."""
+    if condition:
+        _index_of(columns, Condition.parse(condition).header)
+
+
+def _index_of(columns: ColumnMap, header: str) -> int:
+    names = [name.strip().casefold() for name in columns.headers]
+    if names.count(header.casefold()) != 1:
+        how = "no column" if header.casefold() not in names else "more than one column"
+        listed = ", ".join(repr(name) for name in columns.headers[:_LISTED])
+        raise InputFileError(f"The file has {how} {header!r} for --only or --first to look at; it has {listed}.")
+    return names.index(header.casefold())
 
 
 def fit_before(deadline: float | None, now: float, settings: Settings) -> int | None:

@@ -111,7 +111,7 @@ def _record_death(journal: Journal, snapshot: Path, info: RunInfo) -> Ending:
     totals = journal.totals()
     ending = Ending(
         state=RunState.CRASHED,
-        finished_at=totals.last_finished_at or info.started_at,
+        finished_at=max(totals.last_finished_at or 0.0, info.resumed_at or info.started_at),
         requests=max(totals.attempts, int(journal.head().get("requests", "0"))),
         exit_code=None,
     )

@@ -5,25 +5,32 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bulkredeem.application.arrival import has_changed, stamp_of
 from bulkredeem.application.intake import SNAPSHOT, judged_rows, take_in
-from bulkredeem.application.record import JOURNAL, head_of
+from bulkredeem.application.planning import plan_of, selected_by
+from bulkredeem.application.record import JOURNAL, head_of, plan_notes
 from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rulings import Rulings
+from bulkredeem.application.terms import Turn
 from bulkredeem.columns import ColumnMap
-from bulkredeem.errors import ReportsFolderError
-from bulkredeem.journal import Journal, RunLock, network_type_of
-from bulkredeem.model import Correction, Invalid
+from bulkredeem.errors import InputFileError, ReportsFolderError
+from bulkredeem.journal import Journal, RunLock, network_type_of, user_name
+from bulkredeem.loader import Intake
+from bulkredeem.model import Job
+from bulkredeem.moments import parse_moment
+from bulkredeem.profile import Profile
 from bulkredeem.report import make_run_folder, point_latest_to, write_summary
 from bulkredeem.runlog import RunLog
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import digest_of
-from bulkredeem.summary import RunInfo, Tally
+from bulkredeem.summary import UNFINISHED, RunInfo, Tally, counted
 
 _NETWORK_REMARK: Final = (
     "{reports} lies on a network folder ({kind}): the journal is kept in a slower form there, and what the server calls"
@@ -40,11 +47,15 @@ class Content:
     sha256: str
     """Of the input file's bytes."""
     as_of: float | None
-    """When the input file was changed last."""
+    """How old its knowledge is, in seconds since the epoch."""
     rows: int
     columns: ColumnMap
     retry_of: str = ""
     """The run that had these rows before, or empty."""
+    knew_at: float | None = None
+    """When the run began that brought this knowledge, or None when that is the new one."""
+    undo_of: str = ""
+    """The run whose values these rows take back, or empty."""
     doubted: Iterable[int] = ()
     """Rows that the run before may have had applied."""
 
@@ -74,43 +85,116 @@ class Prepared:
     journal: Journal
     log: RunLog
     earlier: Earlier
+    turn: Turn
     remarks: tuple[str, ...]
     """Sentences that a person should read before it begins."""
     resources: ExitStack
     """Closes log and journal, and lets go of the lock."""
+    sample: tuple[int, ...] = ()
+    """Some sendable rows, spread over the file, of which each has its redemption to itself."""
+    profile: Profile | None = None
+    """What its values look like; None for a run that is gone on with."""
+    earlier_profiles: Sequence[Profile] = ()
+    """What those of earlier runs looked like."""
 
-    def jobs(self) -> Iterator[Correction | Invalid]:
-        """Yield what is left to be done, in the file's order."""
-        for job in judged_rows(self.folder, self.columns, self.settings):
-            if job.row_number in self.earlier.settled:
-                continue
-            if isinstance(job, Correction) and job.row_number in self.earlier.doubted:
-                yield replace(job, may_be_applied=True)
-            else:
-                yield job
+    def jobs(self, wanted: Callable[[int], bool] = lambda _row_number: True) -> Iterator[Job]:
+        """Yield what is left to be done of the rows that are wanted, in the file's order."""
+        settled = self.earlier.settled
+        judged = judged_rows(
+            self.folder, self.columns, self.settings.rules, lambda number: number not in settled and wanted(number)
+        )
+        return self._rulings().over(judged)
+
+    def first(self) -> RowNumbers:
+        """Return the rows that go before the others; a redemption's rows never change their order."""
+        selected = selected_by(self.settings.first, self.folder, self.columns) or RowNumbers(())
+        sharing = RowNumbers(planned.row_number for planned in self.journal.planned()) if len(selected) else ()
+        return RowNumbers(number for number in selected if number not in sharing)
+
+    def _rulings(self) -> Rulings:
+        return Rulings(
+            planned=self.journal.planned(),
+            selected=selected_by(self.settings.only, self.folder, self.columns),
+            doubted=self.earlier.doubted,
+            lookup=self.turn.ledger.lookup(self.turn.system),
+            age=(self.info.as_of or 0.0, self.info.knew_at or self.info.started_at),
+            # What the platform itself is asked about needs no ledger.
+            resend=self.settings.resend or self.settings.existing == "keep",
+            allow_older=self.settings.allow_older,
+        )
 
 
-def prepare_file(path: Path, settings: Settings, proceed: Callable[[], None], now: float) -> Prepared:
+def prepare_file(path: Path, settings: Settings, turn: Turn, proceed: Callable[[], None], now: float) -> Prepared:
     """Prepare a run over a file; leave no folder behind when that does not work out.
 
-    Raises InputFileError, ReportsFolderError, JournalError, ReportError, and what `proceed` raises.
+    Raises InputFileError, ReportsFolderError, JournalError, ReportError, `StillGrowing` when the file was changed while
+    it was read, and what `proceed` raises.
     """
+    remarks: list[str] = []
 
     def write_snapshot(folder: Path) -> Content:
+        stamp = stamp_of(path)
         intake = take_in(path, folder, settings, proceed)
+        if has_changed(path, stamp):
+            raise StillGrowing
+        check_rows(path, intake.rows, settings)
+        remarks.extend(same_content(path, intake.sha256, settings, turn))
         return Content(
             path=_as_text(path),
             sha256=intake.sha256,
-            as_of=intake.modified_at,
+            as_of=_as_of(intake, settings, turn, now),
             rows=intake.rows,
             columns=intake.columns,
         )
 
-    return prepare_new(settings, write_snapshot, proceed, now)
+    prepared = prepare_new(settings, turn, write_snapshot, proceed, now)
+    return replace(
+        prepared,
+        remarks=(*remarks, *prepared.remarks),
+        earlier_profiles=tuple(turn.ledger.profiles(turn.system)),
+    )
+
+
+class StillGrowing(Exception):  # noqa: N818  it is no error, it is why a file is read once more
+    """The file was changed while it was read."""
+
+
+def check_rows(path: Path, rows: int, settings: Settings) -> None:
+    """Raise InputFileError for a file with fewer rows than it must have."""
+    if rows < settings.min_rows:
+        raise InputFileError(
+            f"{path} has {counted(rows, 'row')}, and --min-rows is {settings.min_rows:,}: is it whole?"
+            " Nothing of it was sent."
+        )
+
+
+def same_content(path: Path, sha256: str, settings: Settings, turn: Turn) -> tuple[str, ...]:
+    """Return what is to be said of a file whose content was run before; raise InputFileError when that must not be."""
+    runs = turn.ledger.runs_of(sha256, turn.system)
+    if not runs:
+        return ()
+    last = runs[-1]
+    is_open = last.state in UNFINISHED
+    rest = f"{last.left_over:,} of {counted(last.rows, 'row')} are not done" if last.left_over else "all of it is done"
+    words = f"The content of {path} was run before, by {last.run_id} ({last.state}): {rest}"
+    if not settings.refuses_same_file:
+        return (f"{words}.",)
+    left = "mend or retry what that run has left" if last.left_over else "send the file that was meant"
+    advice = f"go on with that run (bulkredeem resume {last.run_id})" if is_open else left
+    raise InputFileError(f"{words}; {advice}, or run it all the same with --same-file ok.")
+
+
+def _as_of(intake: Intake, settings: Settings, turn: Turn, now: float) -> float:
+    """Return how old the file's knowledge is."""
+    if settings.as_of:
+        return parse_moment(settings.as_of, now)
+    seen = turn.ledger.as_of(intake.sha256)
+    # A server's clock may run ahead; knowledge of tomorrow would be in the way of all that is mended today.
+    return min(intake.modified_at, now) if seen is None else seen
 
 
 def prepare_new(
-    settings: Settings, write_snapshot: Callable[[Path], Content], proceed: Callable[[], None], now: float
+    settings: Settings, turn: Turn, write_snapshot: Callable[[Path], Content], proceed: Callable[[], None], now: float
 ) -> Prepared:
     """Prepare a run over what `write_snapshot` writes into its folder; the journal comes last, whole or not at all."""
     run_id = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
@@ -120,10 +204,13 @@ def prepare_new(
         undoing.callback(shutil.rmtree, folder, ignore_errors=True)
         resources.enter_context(RunLock.acquire(folder, now=now))
         content = write_snapshot(folder)
-        info = _info(run_id, content, now)
-        head = head_of(info, content.columns, settings.public(), _digest(folder))
+        info = _info(run_id, content, settings, now)
         kind = network_type_of(folder)
-        journal = Journal.create(folder / JOURNAL, head, doubted=content.doubted, network=bool(kind))
+        with plan_of(folder, content.columns, settings, proceed) as plan:
+            head = head_of(info, content.columns, settings.public(), _digest(folder)) | plan_notes(plan)
+            journal = Journal.create(
+                folder / JOURNAL, head, doubted=content.doubted, planned=plan.planned(), network=bool(kind)
+            )
         resources.callback(journal.close)
         log = resources.enter_context(RunLog(folder, run_id=run_id, level=settings.log_level))
         write_summary(folder, Tally().summary(info))
@@ -136,11 +223,15 @@ def prepare_new(
             journal=journal,
             log=log,
             earlier=Earlier(tally=Tally(), settled=RowNumbers(()), doubted=RowNumbers(journal.doubted())),
+            turn=turn,
             remarks=network_remarks(settings.reports, kind),
             resources=resources.pop_all(),
+            sample=plan.sample,
+            profile=plan.profile,
         )
         undoing.pop_all()
     point_latest_to(folder)
+    turn.tell(run_id)
     return prepared
 
 
@@ -149,7 +240,7 @@ def network_remarks(reports: Path, kind: str) -> tuple[str, ...]:
     return (_NETWORK_REMARK.format(reports=reports, kind=kind),) if kind else ()
 
 
-def _info(run_id: str, content: Content, now: float) -> RunInfo:
+def _info(run_id: str, content: Content, settings: Settings, now: float) -> RunInfo:
     return RunInfo(
         run_id=run_id,
         path=content.path,
@@ -157,7 +248,13 @@ def _info(run_id: str, content: Content, now: float) -> RunInfo:
         rows=content.rows,
         started_at=now,
         as_of=content.as_of,
+        knew_at=content.knew_at,
         retry_of=content.retry_of,
+        undo_of=content.undo_of,
+        environment=settings.environment,
+        user=user_name(),
+        by=settings.by,
+        reason=settings.reason,
     )
 
 

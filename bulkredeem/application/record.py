@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from bulkredeem import __version__
+from bulkredeem.application.planning import Plan
 from bulkredeem.columns import ColumnMap
 from bulkredeem.summary import Ending, RunInfo, RunState
 
@@ -15,6 +16,9 @@ JOURNAL: Final = "journal.sqlite"
 """Its name in the run's folder."""
 SNAPSHOT_SHA256: Final = "snapshot_sha256"
 """A journal of version 1 has no such key, and knows neither the run's reach nor the rows left in doubt."""
+
+PROFILE: Final = "profile"
+"""The key of what the run's values look like, as JSON."""
 
 
 def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snapshot_sha256: str) -> dict[str, str]:
@@ -28,7 +32,13 @@ def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snap
         "rows": str(info.rows),
         "started_at": repr(info.started_at),
         "as_of": "" if info.as_of is None else repr(info.as_of),
+        "knew_at": "" if info.knew_at is None else repr(info.knew_at),
         "retry_of": info.retry_of,
+        "undo_of": info.undo_of,
+        "environment": info.environment,
+        "user": info.user,
+        "by": info.by,
+        "reason": info.reason,
         "columns": orjson.dumps(dict(columns.used)).decode(),
         "settings": orjson.dumps(dict(settings)).decode(),
         "state": RunState.RUNNING,
@@ -44,9 +54,28 @@ def info_of(head: Mapping[str, str]) -> RunInfo:
         rows=int(head["rows"]),
         started_at=float(head["started_at"]),
         as_of=_moment(head.get("as_of")),
+        knew_at=_moment(head.get("knew_at")),
         retry_of=head.get("retry_of", ""),
         resumed_at=_moment(head.get("resumed_at")),
+        environment=head.get("environment", ""),
+        undo_of=head.get("undo_of", ""),
+        user=head.get("user", ""),
+        by=head.get("by", ""),
+        reason=head.get("reason", ""),
     )
+
+
+def plan_notes(plan: Plan) -> dict[str, str]:
+    """Return what a head holds of the first pass over the rows."""
+    return {
+        "sample": orjson.dumps(plan.sample).decode(),
+        PROFILE: orjson.dumps(plan.profile.as_json_object()).decode(),
+    }
+
+
+def sample_of(head: Mapping[str, str]) -> tuple[int, ...]:
+    """Return some sendable rows, spread over the file; none where an older journal does not tell."""
+    return tuple(orjson.loads(head.get("sample", "[]")))
 
 
 def settings_of(head: Mapping[str, str]) -> dict[str, Any]:
@@ -72,6 +101,7 @@ def ending_of(head: Mapping[str, str]) -> Ending | None:
         exit_code=int(head["exit_code"]) if head["exit_code"] else None,
         stop_reason=head["stop_reason"],
         allowed=head.get("allowed", ""),
+        is_guarded=bool(head.get("guarded")),
     )
 
 
@@ -84,6 +114,7 @@ def notes_of(ending: Ending) -> dict[str, str]:
         "requests": str(ending.requests),
         "exit_code": "" if ending.exit_code is None else str(ending.exit_code),
         "allowed": ending.allowed,
+        "guarded": "yes" if ending.is_guarded else "",
     }
 
 

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from bulkredeem.application.rows import RowNumbers
 from bulkredeem.journal import Journal
-from bulkredeem.model import Invalid, Outcome, Status
+from bulkredeem.model import Invalid, Outcome, Skipped, Status
 from bulkredeem.runlog import RunLog
 from bulkredeem.summary import Tally
 
@@ -42,6 +43,8 @@ class Recorder:
         before; None for a new run. The reach is raised by `stride` rows at a time.
         """
         self.tally = tally or Tally()
+        self.marked = RowNumbers(())
+        """The rows that were said to go ahead of others."""
         self._journal = journal
         self._stride = stride
         self._reach = 0
@@ -62,9 +65,23 @@ class Recorder:
             if row_number > self._reach:
                 await self._write(reach=row_number + self._stride)
 
-    async def record(self, result: Outcome | Invalid) -> None:
+    async def mark(self, ahead: RowNumbers, row_number: int) -> None:
+        """Return when it is durable that this row may be sent, which goes ahead of others; so may those behind it.
+
+        Raises JournalError when the disk does not take it.
+        """
+        if row_number in self.marked:
+            return
+        async with self._writing:
+            if row_number not in self.marked:
+                numbers = ahead.after(row_number, self._stride)
+                await asyncio.to_thread(self._journal.doubt, numbers)
+                for number in numbers:
+                    self.marked.add(number)
+
+    async def record(self, result: Outcome | Invalid | Skipped) -> None:
         """Record the result of a row. Raises JournalError when the disk does not take what waits."""
-        outcome = self._outcome_of(result) if isinstance(result, Invalid) else result
+        outcome = result if isinstance(result, Outcome) else self._outcome_of(result)
         self._journal.append(outcome)
         self.tally.add(outcome)
         self._log.outcome(outcome)
@@ -105,11 +122,20 @@ class Recorder:
         """Let `keep_committing` end after its next commit."""
         self._open = False
 
-    def _outcome_of(self, invalid: Invalid) -> Outcome:
-        """Return the outcome of a row that was never sent: all its problems in one line."""
-        problems = invalid.problems
+    def _outcome_of(self, result: Invalid | Skipped) -> Outcome:
+        """Return the outcome of a row that was never sent: why it need not be, or all its problems in one line."""
+        if isinstance(result, Skipped):
+            return Outcome(
+                row_number=result.row_number,
+                status=result.status,
+                error_code=result.code,
+                error_message=result.message,
+                reason=result.message,
+                finished_at=self._wall_clock(),
+            )
+        problems = result.problems
         return Outcome(
-            row_number=invalid.row_number,
+            row_number=result.row_number,
             status=Status.INVALID,
             error_code="; ".join(problem.code for problem in problems),
             error_message="; ".join(f"{p.message} ({p.detail})" if p.detail else p.message for p in problems),

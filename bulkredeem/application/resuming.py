@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
-from bulkredeem.application.record import JOURNAL, notes_of, settings_of
+from bulkredeem.application.record import JOURNAL, notes_of, sample_of, settings_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.running import Run, carry_out, client_for
-from bulkredeem.application.terms import Terms
+from bulkredeem.application.shelf import require_free
+from bulkredeem.application.terms import Terms, Turn
+from bulkredeem.application.turn import turn_of
 from bulkredeem.client import Client
-from bulkredeem.errors import ExitCode, JournalUnreadableError, OtherSystemError, RunNotFoundError
+from bulkredeem.errors import ExitCode, HeldError, JournalUnreadableError, OtherSystemError, RunNotFoundError
 from bulkredeem.report import point_latest_to
 from bulkredeem.runlog import RunLog
 from bulkredeem.settings import Settings, changed, other_system, restored
@@ -27,17 +29,24 @@ _OTHER_SYSTEM: Final = (
     " Put the settings back, or choose the right --profile."
 )
 
+_HELD: Final = (
+    "{folder} was stopped by a guard: {why}. A person has to look first, and then go on with it with --no-guard, or"
+    " abandon it."
+)
+
 
 async def resume_run(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> Run:
     """Go on with a run where it stopped, however it stopped, with its own snapshot and settings.
 
     `now` are the settings as they are today, of which the password and what concerns the command count; `flags` are
     the options that were given: they ask for another rate, say. Before anything is sent it raises BusyError,
-    JournalUnreadableError, RunNotFoundError for a run at its end, and OtherSystemError when the settings of today are
-    for another one.
+    JournalUnreadableError, RunNotFoundError for a run at its end, HeldError for one that a guard has stopped, and
+    OtherSystemError when the settings of today are for another one.
     """
-    prepared, client = await asyncio.to_thread(_reopen, folder, now, flags, terms)
-    return await carry_out(prepared, client, terms)
+    require_free(folder)
+    async with turn_of(folder.parent, now, terms) as turn:
+        prepared, client = await asyncio.to_thread(_reopen, folder, now, flags, terms, turn)
+        return await carry_out(prepared, client, terms)
 
 
 def abandon_run(folder: Path, reason: str, now: float) -> Run:
@@ -86,13 +95,14 @@ def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tup
     return own, remarks
 
 
-def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> tuple[Prepared, Client]:
+def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms, turn: Turn) -> tuple[Prepared, Client]:
     moment = terms.wall_clock()
     opened = open_run(folder, moment)
     with ExitStack() as resources:
         resources.enter_context(opened.resources)
         _require_unfinished(opened, "there is nothing to go on with")
         settings, remarks = settings_for(opened, now, flags)
+        _require_trust(opened, settings)
         client = client_for(settings)
         earlier = _earlier(opened)
         log = resources.enter_context(RunLog(folder, run_id=opened.info.run_id, level=settings.log_level))
@@ -109,9 +119,12 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms)
             journal=opened.journal,
             log=log,
             earlier=earlier,
+            turn=turn,
             remarks=(*remarks, *network_remarks(folder.parent, opened.network)),
             resources=resources.pop_all(),
+            sample=sample_of(opened.head),
         )
+    turn.tell(info.run_id)
     return prepared, client
 
 
@@ -130,6 +143,11 @@ def _earlier(opened: Opened) -> Earlier:
 def _require_unfinished(opened: Opened, consequence: str) -> None:
     if opened.ending.state not in UNFINISHED:
         raise RunNotFoundError(f"{opened.folder} is {opened.ending.state}: {consequence}.")
+
+
+def _require_trust(opened: Opened, settings: Settings) -> None:
+    if opened.ending.is_guarded and not settings.no_guard:
+        raise HeldError(_HELD.format(folder=opened.folder, why=opened.ending.stop_reason))
 
 
 def _reported(opened: Opened, proceed: Callable[[], None] = lambda: None) -> Run:

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bulkredeem.application.intake import SNAPSHOT, judged_rows
+from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
-from bulkredeem.application.record import JOURNAL, columns_of
 from bulkredeem.application.resuming import settings_for
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.running import Run, carry_out, client_for
-from bulkredeem.application.shelf import Shelved, runs_in
-from bulkredeem.application.terms import Terms
+from bulkredeem.application.shelf import Shelved, require_free, runs_in
+from bulkredeem.application.terms import Terms, Turn
+from bulkredeem.application.turn import turn_of
 from bulkredeem.client import Client
 from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import Journal
-from bulkredeem.model import DONE, Correction, Invalid, Status
+from bulkredeem.model import DONE, Status
 from bulkredeem.settings import Settings
-from bulkredeem.snapshot import copy_records, read_headers, read_records
-from bulkredeem.summary import UNFINISHED, RunState, counted
+from bulkredeem.snapshot import Record, copy_records, read_records
+from bulkredeem.summary import UNFINISHED, counted
 from bulkredeem.verdict import SENT_BEFORE
 
 USUAL: Final = frozenset({Status.FAILED, Status.IN_DOUBT, Status.PENDING})
 """What is tried again unless somebody chooses: the others would only be refused, or be invalid, again."""
 NOT_DONE: Final = frozenset(Status) - DONE
 """What can be chosen."""
-_NOT_AT_ITS_END: Final = UNFINISHED | {RunState.RUNNING}
 _NOBODY_KNOWS: Final = (
     "{folder} cannot be read, so that nobody can tell which rows that run has sent: put it back first."
 )
@@ -57,15 +56,17 @@ async def retry_run(folder: Path, now: Settings, flags: Mapping[str, Any], choic
 
     Raises what `resume_run` raises, and RunNotFoundError also for a run that is not at its end.
     """
-    prepared = await asyncio.to_thread(_prepare, folder, now, flags, choice, terms)
-    if prepared is None:
-        return None
-    run, client = prepared
-    return await carry_out(run, client, terms)
+    require_free(folder)
+    async with turn_of(now.reports, now, terms) as turn:
+        prepared = await asyncio.to_thread(_prepare, folder, now, flags, choice, terms, turn)
+        if prepared is None:
+            return None
+        run, client = prepared
+        return await carry_out(run, client, terms)
 
 
 def _prepare(
-    folder: Path, now: Settings, flags: Mapping[str, Any], choice: Choice, terms: Terms
+    folder: Path, now: Settings, flags: Mapping[str, Any], choice: Choice, terms: Terms, turn: Turn
 ) -> tuple[Prepared, Client] | None:
     opened = open_run(folder, terms.wall_clock())
     with opened.resources:
@@ -73,10 +74,10 @@ def _prepare(
             raise RunNotFoundError(f"{folder} is {opened.ending.state}: go on with it first (resume), or abandon it.")
         settings, remarks = settings_for(opened, now, flags)
         client = client_for(settings)
-        selection = _select(opened, settings, choice)
+        selection = _select(opened, choice)
         if not len(selection.rows):
             return None
-        prepared = prepare_new(settings, selection.write_snapshot, terms.stop.check, terms.wall_clock())
+        prepared = prepare_new(settings, turn, selection.write_snapshot, terms.stop.check, terms.wall_clock())
         return replace(prepared, remarks=(*prepared.remarks, *remarks, *selection.remarks)), client
 
 
@@ -104,72 +105,28 @@ class _Selection:
             rows=rows,
             columns=self.opened.columns,
             retry_of=info.run_id,
+            knew_at=info.knew_at or info.started_at,
+            undo_of=info.undo_of,
             doubted=(number for number in self.rows if number in self.doubted),
         )
 
 
-def _select(opened: Opened, settings: Settings, choice: Choice) -> _Selection:
-    """Choose the rows that are wanted, that no other retry has taken over, and that are not overtaken."""
-    taken = RowNumbers(_taken_over(opened))
-    doubted = RowNumbers(_doubted(opened.journal))
-    overtaken, wanted, left_to_others = _Overtaken(), [], 0
-    jobs = judged_rows(opened.folder, opened.columns, settings)
-    for job, (status, code) in zip(jobs, _verdicts(opened.journal, opened.snapshot, doubted), strict=True):
-        number = job.row_number
-        is_wanted = choice.wants(status, code)
-        left_to_others += is_wanted and number in taken
-        if is_wanted and number not in taken:
-            wanted.append(number)
-            overtaken.await_later_rows(job)
-        elif status is Status.SUCCESS or number in doubted or number in taken:
-            overtaken.note_applied(job)
-    for job in _applied_by_others(opened, settings):
-        overtaken.note_applied(job)
-    return _Selection(
-        opened=opened,
-        rows=RowNumbers(number for number in wanted if number not in overtaken.rows),
-        doubted=doubted,
-        remarks=_remarks(left_to_others, len(overtaken.rows)),
+def _select(opened: Opened, choice: Choice) -> _Selection:
+    """Choose the rows that are wanted and that no other retry has taken over."""
+    taken, doubted = RowNumbers(_taken_over(opened)), RowNumbers(_doubted(opened.journal))
+    wanted = RowNumbers(
+        record.row_number
+        for record, (status, code) in _verdicts(opened.journal, opened.snapshot, doubted)
+        if choice.wants(status, code)
     )
+    rows = RowNumbers(number for number in wanted if number not in taken)
+    return _Selection(opened=opened, rows=rows, doubted=doubted, remarks=_remarks(len(wanted) - len(rows)))
 
 
-class _Overtaken:
-    """Finds the rows behind which another row of the file has set the same field of the same redemption.
-
-    To send such a row again would put an older value back.
-    """
-
-    def __init__(self) -> None:
-        self.rows: set[int] = set()
-        self._waiting: dict[tuple[tuple[str, ...], str], set[int]] = {}
-
-    def await_later_rows(self, job: Correction | Invalid) -> None:
-        """Take note of a row that is to be sent again."""
-        for field in _fields_of(job):
-            self._waiting.setdefault(field, set()).add(job.row_number)
-
-    def note_applied(self, job: Correction | Invalid) -> None:
-        """Take note of a row that was applied, or may be, in whichever run over the file."""
-        for field in _fields_of(job):
-            self.rows |= {number for number in self._waiting.get(field, ()) if number < job.row_number}
-
-
-def _fields_of(job: Correction | Invalid) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(job, Correction):
-        for name in job.fields_set:
-            yield job.redemption_key, name
-
-
-def _remarks(left_to_others: int, overtaken: int) -> tuple[str, ...]:
-    remarks = []
-    if left_to_others:
-        remarks.append(f"{counted(left_to_others, 'row')} left out: a retry has taken them over already.")
-    if overtaken:
-        remarks.append(
-            f"{counted(overtaken, 'row')} left out: later rows of the file have set the same field of the same"
-            " redemption since, and the older value must not come back."
-        )
-    return tuple(remarks)
+def _remarks(left_to_others: int) -> tuple[str, ...]:
+    if not left_to_others:
+        return ()
+    return (f"{counted(left_to_others, 'row')} left out: a retry has taken them over already.",)
 
 
 def _taken_over(opened: Opened) -> Iterator[int]:
@@ -178,19 +135,6 @@ def _taken_over(opened: Opened) -> Iterator[int]:
         if run.info and run.info.retry_of == opened.info.run_id:
             with _readable(run.folder):
                 yield from (record.row_number for record in read_records(run.folder / SNAPSHOT))
-
-
-def _applied_by_others(opened: Opened, settings: Settings) -> Iterator[Correction | Invalid]:
-    """Yield the rows of the file that other runs over it have had applied, or may have, or may still have."""
-    for run in _runs_of_the_file(opened):
-        with _readable(run.folder), closing(Journal.open_to_read(run.folder / JOURNAL)) as journal:
-            snapshot, doubted = run.folder / SNAPSHOT, RowNumbers(_doubted(journal))
-            columns = columns_of(journal.head(), read_headers(snapshot))
-            jobs = judged_rows(run.folder, columns, settings)
-            for job, (status, _) in zip(jobs, _verdicts(journal, snapshot, doubted), strict=True):
-                may_come = status is Status.PENDING and run.state in _NOT_AT_ITS_END
-                if status is Status.SUCCESS or job.row_number in doubted or may_come:
-                    yield job
 
 
 def _runs_of_the_file(opened: Opened) -> Iterator[Shelved]:
@@ -210,18 +154,19 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _doubted(journal: Journal) -> Iterator[int]:
-    """Yield the rows that may have been applied without a success that says so."""
-    yield from journal.doubted()
+    """Yield the rows that may have been applied without an outcome that says whether they were."""
+    settled = RowNumbers(journal.settled())
+    yield from (number for number in journal.doubted() if number not in settled)
     yield from (outcome.row_number for outcome in journal.outcomes() if outcome.status is Status.IN_DOUBT)
 
 
-def _verdicts(journal: Journal, snapshot: Path, doubted: RowNumbers) -> Iterator[tuple[Status, str]]:
-    """Yield status and error code of every row, in the file's order, as the reports tell them."""
+def _verdicts(journal: Journal, snapshot: Path, doubted: RowNumbers) -> Iterator[tuple[Record, tuple[Status, str]]]:
+    """Yield every row with its status and error code, in the file's order, as the reports tell them."""
     coming = journal.outcomes()
     outcome = next(coming, None)
     for record in read_records(snapshot):
         if outcome is not None and outcome.row_number == record.row_number:
-            yield outcome.status, outcome.error_code
+            yield record, (outcome.status, outcome.error_code)
             outcome = next(coming, None)
         else:
-            yield Status.PENDING, SENT_BEFORE.code if record.row_number in doubted else ""
+            yield record, (Status.PENDING, SENT_BEFORE.code if record.row_number in doubted else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 
 class RowNumbers:
@@ -13,10 +14,10 @@ class RowNumbers:
         self._marks = bytearray()
         self._count = 0
         for number in numbers:
-            self._mark(number)
+            self.add(number)
 
-    def __contains__(self, number: int) -> bool:
-        return number < len(self._marks) and bool(self._marks[number])
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and number < len(self._marks) and bool(self._marks[number])
 
     def __iter__(self) -> Iterator[int]:
         return (number for number, mark in enumerate(self._marks) if mark)
@@ -24,7 +25,12 @@ class RowNumbers:
     def __len__(self) -> int:
         return self._count
 
-    def _mark(self, number: int) -> None:
+    def after(self, number: int, most: int) -> list[int]:
+        """Return the first of them from this number on, at most so many, in order."""
+        return list(islice((each for each in range(number, len(self._marks)) if self._marks[each]), most))
+
+    def add(self, number: int) -> None:
+        """Take a number."""
         if number >= len(self._marks):
             # Twice as long each time: growing row by row would copy everything for every row.
             self._marks.extend(bytes(max(number + 1, 2 * len(self._marks)) - len(self._marks)))

@@ -7,40 +7,44 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bulkredeem import __version__
+from bulkredeem.application.arrival import await_file, move_away
+from bulkredeem.application.asking import delivery_for, gate_for, pace_for
 from bulkredeem.application.intake import SNAPSHOT, fit_before, seconds_for
-from bulkredeem.application.pacing import pace_of
-from bulkredeem.application.preparing import Prepared, prepare_file
+from bulkredeem.application.looking import Looker
+from bulkredeem.application.preparing import Prepared, StillGrowing, prepare_file
 from bulkredeem.application.record import notes_of
 from bulkredeem.application.recorder import Recorder
-from bulkredeem.application.terms import Live, Start, Terms
+from bulkredeem.application.sending import Sending
+from bulkredeem.application.terms import Live, Start, Terms, Turn
+from bulkredeem.application.turn import turn_of
 from bulkredeem.client import Client, basic_authorization
-from bulkredeem.delivery import Delivery, Gate, Hooks
+from bulkredeem.delivery import Delivery, Hooks, Reader
 from bulkredeem.errors import (
     BulkRedeemError,
     ConfigurationError,
     DeadlineError,
     ExitCode,
+    GuardError,
     JournalError,
     ReportError,
     SignalledError,
     Stopping,
 )
-from bulkredeem.model import Correction, Outcome, Rate, Status
-from bulkredeem.moments import deadline_moment
-from bulkredeem.outage import ROWS, Watch
+from bulkredeem.model import Answer, Correction, Job, Outcome, Rate, Status
+from bulkredeem.outage import ROWS
 from bulkredeem.pace import Pace, gap_of
 from bulkredeem.processor import LINE, Pool
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
-from bulkredeem.summary import Ending, RunState, Summary, Tally, exit_code_of
+from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
 
 LEAST_STRIDE: Final = 8
 """Rows by which the journal's reach is raised at least: a commit for each row would be one too many."""
@@ -72,8 +76,37 @@ async def run_file(path: Path, settings: Settings, terms: Terms) -> Run:
     Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the summary was written.
     """
     client = client_for(settings)
-    prepared = await asyncio.to_thread(prepare_file, path, settings, partial(_take_in, terms), terms.wall_clock())
-    return await carry_out(prepared, client, terms)
+    await until_arrived(path, settings, terms)
+    async with turn_of(settings.reports, settings, terms) as turn:
+        prepared = await _prepared(path, settings, terms, turn)
+        return await carry_out(prepared, client, terms)
+
+
+async def until_arrived(path: Path, settings: Settings, terms: Terms) -> None:
+    """Return when a file is there, as far as the settings have patience for it, and does not change any more.
+
+    Raises InputFileError when it does not come, and Stopping when a stop is asked for meanwhile.
+    """
+    await await_file(
+        path,
+        wait_for=settings.patience_for_file,
+        settled_for=settings.settled_for,
+        say=terms.observer.remark,
+        sleep=terms.stop.sleep,
+        wall_clock=terms.wall_clock,
+    )
+
+
+async def _prepared(path: Path, settings: Settings, terms: Terms, turn: Turn) -> Prepared:
+    """Prepare a run over a file, again and again as long as it is changed meanwhile."""
+    while True:
+        try:
+            return await asyncio.to_thread(
+                prepare_file, path, settings, turn, partial(_take_in, terms), terms.wall_clock()
+            )
+        except StillGrowing:
+            terms.observer.remark(f"{path} was changed while it was read; reading it once more.")
+            await until_arrived(path, settings, terms)
 
 
 def _take_in(terms: Terms) -> None:
@@ -85,11 +118,25 @@ def _take_in(terms: Terms) -> None:
 async def carry_out(prepared: Prepared, client: Client, terms: Terms) -> Run:
     """Carry out a prepared run, close what it holds, and return what happened."""
     with prepared.resources as resources:
-        pace, remarks = terms.pace, terms.remarks
-        if pace is None:
-            pace, remarks = resources.enter_context(pace_of(prepared.settings, sleep=terms.stop.sleep))
-        prepared = replace(prepared, remarks=(*prepared.remarks, *remarks))
-        return await _Runner(prepared, client, terms, pace).run()
+        pace, remarks = resources.enter_context(pace_for(prepared.settings, terms))
+        prepared = replace(prepared, remarks=(*prepared.remarks, *prepared.turn.remarks, *remarks))
+        run = await _Runner(prepared, client, terms, pace).run()
+    return move_input(run, prepared.settings, terms)
+
+
+def move_input(run: Run, settings: Settings, terms: Terms) -> Run:
+    """Move the input of a run that has finished to where the settings want it; say so when that cannot be done."""
+    ending, info = run.summary.ending, run.summary.info
+    if settings.move_done is None or ending is None or ending.state is not RunState.FINISHED or _has_no_file(info):
+        return run
+    moved = move_away(Path(info.path), settings.move_done, sha256=info.sha256, run_id=info.run_id)
+    terms.observer.remark(moved.remark or f"{info.path} was moved to {moved.path}.")
+    return run
+
+
+def _has_no_file(info: RunInfo) -> bool:
+    """Whether a run's rows are another run's, and no file's."""
+    return bool(info.retry_of or info.undo_of)
 
 
 def client_for(settings: Settings) -> Client:
@@ -118,13 +165,6 @@ def _authorization(username: str, password: str) -> str:
         raise ConfigurationError("The user name or the password is not UTF-8 text.") from None
 
 
-def deadline_of(settings: Settings, terms: Terms) -> float | None:
-    """Return the moment after which no row starts: the command's, else what the run's own setting means now."""
-    if terms.deadline is not None or not settings.deadline:
-        return terms.deadline
-    return deadline_moment(settings.deadline, terms.wall_clock())
-
-
 def _stride(settings: Settings) -> int:
     """Return by how many rows the reach is raised: about a second's, so that it costs one commit a second."""
     a_second = 1 / gap if (gap := gap_of(settings.ceiling)) else math.inf
@@ -143,44 +183,47 @@ class _Runner:
     def __init__(self, prepared: Prepared, client: Client, terms: Terms, pace: Pace) -> None:
         settings = prepared.settings
         self._prepared = prepared
+        self._terms = terms
         self._client = client
         self._stop = terms.stop
         self._observer = terms.observer
         self._log = prepared.log
         self._wall_clock = terms.wall_clock
-        self._deadline = deadline_of(settings, terms)
+        self._deadline = terms.deadline_for(settings)
         self._pace = pace
         self._recorder = Recorder(
             prepared.journal,
             prepared.log,
-            watch=terms.observer.recorded,
+            watch=self._watch,
             wall_clock=terms.wall_clock,
             tally=prepared.earlier.tally,
             stride=_stride(settings),
         )
-        self._gate = Gate(
-            Watch(),
-            width=settings.max_workers,
-            outage_timeout=settings.outage_seconds,
+        self._gate = gate_for(
+            settings,
+            terms,
             remaining=lambda: prepared.info.rows - self._recorder.tally.recorded,
-            sleep=terms.stop.sleep,
             on_outage=self._outage,
         )
         self._left_in_doubt: set[int] = set()
-        self._delivery = self._make_delivery()
+        self._sending = Sending(prepared, self._recorder, terms, self._run_pool)
+        self._hooks = Hooks(attempted=self._log.attempt, paused=self._paused)
+        self._delivery = self._make_delivery(
+            client.update, replace(self._hooks, left_in_doubt=self._left_in_doubt.add, echoed=self._echoed)
+        )
+        self._reader = Reader(client.read_back, partial(self._make_delivery, hooks=self._hooks))
+        self._looker = Looker(
+            self._reader,
+            prepared.journal,
+            self._recorder.commit,
+            existing_keep=settings.existing == "keep",
+            record_previous=settings.record_previous,
+            wall_clock=terms.wall_clock,
+        )
         self._at_once = False
 
-    def _make_delivery(self) -> Delivery:
-        return Delivery(
-            self._client.update,
-            self._pace,
-            self._gate,
-            max_attempts=self._prepared.settings.max_attempts,
-            sleep=self._stop.sleep,
-            proceed=self._stop.check,
-            wall_clock=self._wall_clock,
-            hooks=Hooks(attempted=self._log.attempt, paused=self._paused, left_in_doubt=self._left_in_doubt.add),
-        )
+    def _make_delivery(self, attempt: Callable[[Correction], Awaitable[Answer]], hooks: Hooks) -> Delivery:
+        return delivery_for(attempt, self._pace, self._gate, self._prepared.settings, self._terms, hooks)
 
     async def run(self) -> Run:
         """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
@@ -201,17 +244,7 @@ class _Runner:
             self._log_start()
             async with self._client:
                 self._observer.started(self._start())
-                # Three rows at least, so that a row in trouble is never the only one that can ask for the platform;
-                # the gate holds how many requests are under way.
-                workers = max(ROWS, self._prepared.settings.max_workers)
-                pool = Pool(
-                    self._deliver_row,
-                    self._recorder.record,
-                    stop=self._stop,
-                    max_workers=workers,
-                    line=_line(self._prepared.settings),
-                )
-                await pool.run(self._prepared.jobs())
+                await self._sending.run()
         except Exception as exc:  # noqa: BLE001  whatever it is, what was recorded is reported
             self._stop.request(exc)
         finally:
@@ -221,10 +254,44 @@ class _Runner:
             await self._last_commit()
             self._tell_delivered()
 
+    async def _run_pool(self, jobs: Iterator[Job]) -> None:
+        # Three rows at least, so that a row in trouble is never the only one that can ask for the platform; the gate
+        # holds how many requests are under way.
+        workers = max(ROWS, self._prepared.settings.max_workers)
+        line = _line(self._prepared.settings)
+        pool = Pool(self._deliver_row, self._recorder.record, stop=self._stop, max_workers=workers, line=line)
+        await pool.run(jobs)
+
     async def _deliver_row(self, correction: Correction, sent: Callable[[], None]) -> Outcome:
-        """Deliver a row after it is on record that it may be sent; call `sent` when it is."""
-        await self._recorder.reach(correction.row_number)
+        """Deliver a row after it is on record that it may be sent; call `sent` when it is.
+
+        Where its redemption is to be read back first, it is sent as far as that allows.
+        """
+        if correction.expected or self._prepared.settings.reads_first:
+            # Others may come to read meanwhile; each waits for a slot of its own before it is sent.
+            sent()
+            looked = await self._looker.look(correction)
+            if isinstance(looked, Outcome):
+                return looked
+            correction = looked
+        await self._sending.cover(correction.row_number)
         return await self._delivery.deliver(correction, sent)
+
+    def _watch(self, outcome: Outcome) -> None:
+        self._observer.recorded(outcome)
+        self._sending.note(outcome)
+
+    def _echoed(self, correction: Correction, echo: Mapping[str, Any]) -> None:
+        """Take note of what the platform says a redemption is now; stop when it is in a program that was not meant."""
+        self._sending.echoed(correction, echo)
+        expected, found = self._prepared.settings.expect_program_id, echo.get("programId")
+        if expected is not None and found is not None and str(found) != str(expected):
+            self._stop.request(
+                GuardError(
+                    f"row {correction.row_number} is in the program {found}, and expect_program_id is {expected}:"
+                    " is this the right system? What was sent so far was applied there"
+                )
+            )
 
     async def _stop_at_the_deadline(self) -> None:
         """Ask for a stop when the deadline has come; end earlier when the run stops for another reason."""
@@ -244,6 +311,10 @@ class _Runner:
             info=prepared.info,
             columns=prepared.columns,
             folder=prepared.folder,
+            base_url=settings.base_url,
+            username=settings.username,
+            rate=settings.rate,
+            is_pace_shared=self._pace.is_shared,
             recorded=recorded,
             seconds=seconds_for(left, settings),
             fit=None if fit is None else min(fit, left),
@@ -258,7 +329,7 @@ class _Runner:
         )
 
     def _requests(self) -> int:
-        return self._prepared.earlier.requests + self._delivery.requests
+        return self._prepared.earlier.requests + self._delivery.requests + self._reader.requests
 
     def _log_start(self) -> None:
         info = self._prepared.info
@@ -357,8 +428,15 @@ class _Runner:
         """
         journal = self._prepared.journal
         if not journal.waiting:
+            self._clear_marks()
             journal.doubt(self._left_in_doubt)
             journal.note(notes_of(_ending_of(run)))
+
+    def _clear_marks(self) -> None:
+        """Take back what was said of rows that were to go ahead of others: it is known now what became of them."""
+        before = self._prepared.earlier.doubted
+        if cleared := [number for number in self._recorder.marked if number not in before]:
+            self._prepared.journal.clear_doubt(cleared)
 
     def _write_summary(self, run: Run, _cause: BaseException | None) -> None:
         write_summary(run.folder, run.summary)
@@ -377,6 +455,7 @@ class _Runner:
             requests=self._requests(),
             exit_code=self._exit_code(summary, cause),
             allowed=self._allowed(),
+            is_guarded=stopped and isinstance(cause, GuardError),
         )
 
     def _allowed(self) -> str:
@@ -387,7 +466,10 @@ class _Runner:
     def _exit_code(self, summary: Summary, cause: BaseException | None) -> ExitCode:
         if self._at_once:
             return ExitCode.INTERRUPTED_AT_ONCE
-        return _exit_code_for(cause) if self._is_stopped(summary, cause) else exit_code_of(summary.counts)
+        if self._is_stopped(summary, cause):
+            return _exit_code_for(cause)
+        is_empty_night = not summary.info.rows and self._prepared.settings.unattended
+        return ExitCode.NOT_ALL_DONE if is_empty_night else exit_code_of(summary.counts)
 
 
 def _ending_of(run: Run) -> Ending:

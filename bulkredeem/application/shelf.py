@@ -12,7 +12,7 @@ from typing import Final
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, ending_of, info_of
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.errors import JournalError, JournalUnreadableError, RunNotFoundError
+from bulkredeem.errors import BusyError, JournalError, JournalUnreadableError, RunNotFoundError
 from bulkredeem.journal import Journal, Owner, owner_of
 from bulkredeem.model import Status
 from bulkredeem.snapshot import digest_of, read_records
@@ -46,11 +46,20 @@ class Shelved:
         """Whether `resume` would go on with it."""
         return self.state in UNFINISHED
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a guard has stopped it, so that only a person's word lets it go on."""
+        return self.ending is not None and self.ending.is_guarded
+
 
 def runs_in(reports: Path) -> list[Shelved]:
     """Return all runs of a reports folder, the oldest first; none for a folder that is not there."""
-    folders = [folder for folder in sorted(_folders(reports)) if _RUN_ID.fullmatch(folder.name)]
-    return sorted(map(look_at, folders), key=_started_at)
+    return sorted(map(look_at, run_folders(reports)), key=_started_at)
+
+
+def run_folders(reports: Path) -> list[Path]:
+    """Return the folders of all runs of a reports folder, by name; none for a folder that is not there."""
+    return [folder for folder in sorted(_folders(reports)) if _RUN_ID.fullmatch(folder.name)]
 
 
 def unfinished_in(reports: Path) -> list[Shelved]:
@@ -98,6 +107,13 @@ def look_at(folder: Path) -> Shelved:
     except (KeyError, ValueError, OSError) as exc:
         words = f"{folder} cannot be read as a run ({type(exc).__name__}); it was left as it is."
         return Shelved(folder=folder, state=RunState.UNREADABLE, owner=owner, problem=words)
+
+
+def require_free(folder: Path) -> None:
+    """Raise BusyError when a process works on a run: to wait for its end would leave nothing to do."""
+    owner = owner_of(folder)
+    if owner:
+        raise BusyError(f"{folder} is being worked on by {owner.in_words()}.")
 
 
 def settled_rows(run: Shelved) -> list[int]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from bulkredeem.columns import ColumnMap
+from bulkredeem.journal import RunLock
+from bulkredeem.ledger import Ledger, System
 from bulkredeem.model import Outcome
+from bulkredeem.moments import deadline_moment
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
+from bulkredeem.settings import Settings
 from bulkredeem.summary import RunInfo
 
 
@@ -35,6 +39,12 @@ class Start:
     columns: ColumnMap
     folder: Path
     """Where its reports will lie."""
+    base_url: str
+    username: str
+    rate: str
+    """Most requests, as the settings say it."""
+    is_pace_shared: bool
+    """Whether runs of the same key on this machine share the rate; with other machines nobody does."""
     recorded: int
     """Rows that have an outcome already: 0 for a new run."""
     seconds: float | None
@@ -50,6 +60,10 @@ class Start:
     live: Live
 
 
+Ask = Callable[[str], Awaitable[bool]]
+"""Asks a question of yes or no, and returns the answer. Raises `Stopping` when a stop is asked for meanwhile."""
+
+
 class Observer(Protocol):
     """Somebody who watches a run; called on the event loop, so it must be quick and must not raise."""
 
@@ -59,6 +73,9 @@ class Observer(Protocol):
     def recorded(self, outcome: Outcome) -> None:
         """Take note of a row's outcome."""
 
+    def remark(self, sentence: str) -> None:
+        """Take note of something that a person should read now."""
+
     def paused(self, seconds: float) -> None:
         """Take note that the platform makes everything wait for so long from now."""
 
@@ -67,6 +84,28 @@ class Observer(Protocol):
 
     def delivered(self) -> None:
         """Take note that nothing is sent any more and the reports are being written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The right to send with a ledger and a key, and that ledger."""
+
+    reports: Path
+    ledger: Ledger
+    system: System
+    remarks: tuple[str, ...]
+    """What a person should know of the ledger: usually nothing."""
+    lock: RunLock | None
+    """None when the deadline came while it was waited for: then nothing is sent any more."""
+
+    def is_of(self, reports: Path) -> bool:
+        """Whether it is for this reports folder, however that is written."""
+        return self.reports.resolve() == reports.resolve()
+
+    def tell(self, run_id: str) -> None:
+        """Say on which run we work, to those who wait."""
+        if self.lock is not None:
+            self.lock.tell(run_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +119,10 @@ class Terms:
     """When requests may go: one for all runs of a command that have its rate. None makes one for this run alone."""
     remarks: tuple[str, ...] = ()
     """What a person should know of that pace."""
+    turn: Turn | None = None
+    """The right to send: one for all runs of a command. None takes one for this run alone."""
+    ask: Ask | None = None
+    """Asks a person, or None when nobody is there to be asked."""
     deadline: float | None = None
     """The moment, in seconds since the epoch, after which no row starts: one for all runs of a command.
 
@@ -87,3 +130,9 @@ class Terms:
     """
     wall_clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
+
+    def deadline_for(self, settings: Settings) -> float | None:
+        """Return the moment after which no row starts: the command's, else what the run's own setting means now."""
+        if self.deadline is not None or not settings.deadline:
+            return self.deadline
+        return deadline_moment(settings.deadline, self.wall_clock())

@@ -41,6 +41,7 @@ def _show(path: Path, report: CheckReport, settings: Settings, console: Console)
     if not settings.quiet:
         say(console, f"{path}: {report.columns.in_words()}.")
         show_groups(console, "Rows that cannot be sent:", report.problems)
+        show_groups(console, "Rows that need no sending:", report.skipped)
         show_groups(console, "Worth knowing:", report.warnings)
     say(console, _verdict(path, report, settings.rate), style="bold")
     if report.deadline is not None:
@@ -61,8 +62,8 @@ def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     requests = f"{counted(report.sendable, 'request')}, {duration}"
     if report.sendable == report.rows:
         return f"{'The one row' if report.rows == 1 else f'All {report.rows:,} rows'} could be sent: {requests}."
-    advice = "Mend the others first, or run the file and mend its not_done.csv."
-    return f"{report.sendable:,} of {report.rows:,} rows could be sent: {requests}. {advice}"
+    advice = " Mend the others first, or run the file and mend its not_done.csv." if report.unsendable else ""
+    return f"{report.sendable:,} of {report.rows:,} rows could be sent: {requests}.{advice}"
 
 
 def _until(report: CheckReport, deadline: float) -> str:
@@ -78,6 +79,7 @@ def _as_json_object(report: CheckReport) -> dict[str, object]:
         "rows": report.rows,
         "sendable": report.sendable,
         "problems": [asdict(group) for group in report.problems],
+        "skipped": [asdict(group) for group in report.skipped],
         "warnings": [asdict(group) for group in report.warnings],
         "seconds": report.seconds,
         "fit_before_deadline": report.fit,

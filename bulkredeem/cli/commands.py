@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from bulkredeem.settings import Settings
     from bulkredeem.summary import Typed
 
-_NO_SETTINGS = frozenset({"files", "run", "if_any", "reason", "status", "code", "kills", "seed"})
+_NO_SETTINGS = frozenset(
+    {"files", "run", "if_any", "status", "code", "kills", "seed", "redemption", "keep", "every", "at_once"}
+)
 """Arguments and options that say what a command is to do, and not how runs are carried out."""
-_OF_ONE_COMMAND = frozenset({"json", "quiet", "resume_unfinished", "backlog"})
-"""Settings that the next command does not need."""
+_OF_ONE_COMMAND = frozenset(
+    {
+        *("json", "quiet", "resume_unfinished", "backlog", "yes", "reason", "canary", "same_file", "min_rows"),
+        *("wait_for_file", "move_done", "as_of", "only", "first", "on_conflict"),
+    }
+)
+"""Settings that the next command does not need, or that would mean something else there."""
 _WHERE = frozenset({"config", "profile", "state_dir"})
 """Options that a command which goes on with a run needs again: the others are in the run's journal."""
 
@@ -85,6 +92,26 @@ def run(
     deadline: options.Deadline = None,
     resume_unfinished: options.ResumeUnfinished = None,
     backlog: options.Backlog = None,
+    unattended: options.Unattended = None,
+    yes: options.Yes = None,
+    when_busy: options.WhenBusy = None,
+    wait_for_file: options.WaitForFile = None,
+    min_rows: options.MinRows = None,
+    same_file: options.SameFile = None,
+    move_done: options.MoveDone = None,
+    as_of: options.AsOf = None,
+    allow_older: options.AllowOlder = None,
+    resend: options.Resend = None,
+    on_conflict: options.OnConflictOption = None,
+    existing: options.Existing = None,
+    record_previous: options.RecordPrevious = None,
+    only: options.Only = None,
+    first: options.First = None,
+    canary: options.Canary = None,
+    max_refused: options.MaxRefused = None,
+    no_guard: options.NoGuard = None,
+    by: options.By = None,
+    reason: options.Why = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
     allow_unterminated: options.AllowUnterminated = None,
@@ -119,6 +146,16 @@ def resume(
     timeout: options.Timeout = None,
     outage_timeout: options.OutageTimeout = None,
     deadline: options.Deadline = None,
+    unattended: options.Unattended = None,
+    yes: options.Yes = None,
+    when_busy: options.WhenBusy = None,
+    allow_older: options.AllowOlder = None,
+    resend: options.Resend = None,
+    canary: options.Canary = None,
+    max_refused: options.MaxRefused = None,
+    no_guard: options.NoGuard = None,
+    by: options.By = None,
+    reason: options.Why = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -151,6 +188,16 @@ def retry(
     timeout: options.Timeout = None,
     outage_timeout: options.OutageTimeout = None,
     deadline: options.Deadline = None,
+    unattended: options.Unattended = None,
+    yes: options.Yes = None,
+    when_busy: options.WhenBusy = None,
+    allow_older: options.AllowOlder = None,
+    resend: options.Resend = None,
+    canary: options.Canary = None,
+    max_refused: options.MaxRefused = None,
+    no_guard: options.NoGuard = None,
+    by: options.By = None,
+    reason: options.Why = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -207,7 +254,7 @@ def abandon(
     context: typer.Context,
     run: options.RunName,
     *,
-    reason: options.Reason,
+    reason: options.ReasonOfEnd,
     reports: options.Reports = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
@@ -221,12 +268,148 @@ def abandon(
 
 
 @app.command()
+def history(
+    context: typer.Context,
+    redemption: options.RedemptionName,
+    *,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Tell what was done to a redemption, by whom and when, in whichever run, also in those that were pruned."""
+    from bulkredeem.cli.telling import tell_history
+
+    raise typer.Exit(tell_history(redemption, _settings(context)))
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    *,
+    keep: options.Keep,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Remove the folders of old runs that are at their end; the ledger goes on knowing what they have done."""
+    from bulkredeem.cli.telling import prune_runs
+
+    raise typer.Exit(prune_runs(keep, _settings(context)))
+
+
+@app.command()
+def undo(
+    context: typer.Context,
+    run: options.RunName,
+    *,
+    reports: options.Reports = None,
+    state_dir: options.StateDir = None,
+    rate: options.RateOption = None,
+    max_workers: options.MaxWorkers = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    deadline: options.Deadline = None,
+    unattended: options.Unattended = None,
+    yes: options.Yes = None,
+    when_busy: options.WhenBusy = None,
+    canary: options.Canary = None,
+    max_refused: options.MaxRefused = None,
+    no_guard: options.NoGuard = None,
+    by: options.By = None,
+    reason: options.Why = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    log_level: options.LogLevel = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Set back what a run with --record-previous has set, wherever its value still stands.
+
+    A new run over the rows that were, or may have been, applied. What somebody has changed since stays as it is.
+    """
+    from bulkredeem.cli.loop import run_to_its_end
+    from bulkredeem.cli.running import take_back
+
+    settings, flags = _settings(context), _given(context)
+    raise typer.Exit(run_to_its_end(take_back(run, settings, flags, _typed(context))))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    run: options.OptionalRun = None,
+    *,
+    every: options.Every = False,
+    at_once: options.AtOnce = False,
+    reports: options.Reports = None,
+    state_dir: options.StateDir = None,
+    rate: options.RateOption = None,
+    max_workers: options.MaxWorkers = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    unattended: options.Unattended = None,
+    when_busy: options.WhenBusy = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Read back the rows of a run that are in doubt, and settle them: applied, or not.
+
+    Without RUN: the newest one. What the platform does not tell stays in doubt.
+    """
+    from bulkredeem.cli.loop import run_to_its_end
+    from bulkredeem.cli.reading_back import verify_run
+
+    work = verify_run(run, _settings(context), _given(context), _typed(context), every=every, at_once=at_once)
+    raise typer.Exit(run_to_its_end(work))
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    files: options.Comparables,
+    *,
+    base_url: options.BaseUrl = None,
+    reports: options.Reports = None,
+    state_dir: options.StateDir = None,
+    rate: options.RateOption = None,
+    max_workers: options.MaxWorkers = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    outage_timeout: options.OutageTimeout = None,
+    identifier: options.Identifier = None,
+    map: options.Map = None,  # noqa: A002  the option's name
+    allow_unterminated: options.AllowUnterminated = None,
+    trust_ids: options.TrustIds = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Say of each row whether the platform has its values already; nothing is written to the platform.
+
+    Exits 0 when all are the same, else 1.
+    """
+    from bulkredeem.cli.loop import run_to_its_end
+    from bulkredeem.cli.reading_back import compare_files
+
+    raise typer.Exit(run_to_its_end(compare_files(files, _settings(context))))
+
+
+@app.command()
 def check(
     context: typer.Context,
     files: options.Files,
     *,
     rate: options.RateOption = None,
     deadline: options.Deadline = None,
+    on_conflict: options.OnConflictOption = None,
+    only: options.Only = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
     allow_unterminated: options.AllowUnterminated = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bulkredeem.model import IdentifierChoice, Status
+from bulkredeem.model import IdentifierChoice, OnConflict, Status
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, done in the order given.")
@@ -49,6 +49,91 @@ MaxAttempts = Annotated[
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", help="Longest wait for one answer. [default: 30]")
 ]
+Unattended = Annotated[
+    bool | None,
+    typer.Option("--unattended", help="Nobody watches: ask nothing, and end what a person would have to decide."),
+]
+Yes = Annotated[bool | None, typer.Option("--yes", help="Do not ask before sending to production or to a new host.")]
+By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="On whose behalf; it is kept with the run.")]
+Why = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
+WhenBusy = Annotated[
+    str | None,
+    typer.Option(
+        "--when-busy",
+        metavar="WHAT",
+        help="While another run sends with this ledger and user name: wait, or fail; without it, fail if --unattended.",
+    ),
+]
+SameFile = Annotated[
+    str | None,
+    typer.Option(
+        "--same-file",
+        metavar="WHAT",
+        help="If the file's content was run before: ok, or fail; without it, fail if --unattended.",
+    ),
+]
+MinRows = Annotated[int | None, typer.Option("--min-rows", metavar="N", help="Refuse a file with fewer rows.")]
+WaitForFile = Annotated[
+    str | None, typer.Option("--wait-for-file", metavar="DURATION", help="Wait for a file that is not there yet: 2h.")
+]
+MoveDone = Annotated[
+    Path | None, typer.Option("--move-done", metavar="DIR", help="Move a file away when its run has finished.")
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="WHEN",
+        help="How old the file's knowledge is, if not as old as the file: '2026-11-24 18:00', 18:00.",
+    ),
+]
+AllowOlder = Annotated[
+    bool | None, typer.Option("--allow-older", help="Send rows although newer knowledge says otherwise.")
+]
+Resend = Annotated[bool | None, typer.Option("--resend", help="Send rows although the ledger knows them as applied.")]
+OnConflictOption = Annotated[
+    OnConflict | None,
+    typer.Option(
+        "--on-conflict",
+        help="Rows that set one field to different values: none is sent, or the last. [default: refuse]",
+    ),
+]
+Existing = Annotated[
+    str | None,
+    typer.Option(
+        "--existing",
+        metavar="WHAT",
+        help="Another value that the platform has already: overwrite, or keep. [default: overwrite]",
+    ),
+]
+RecordPrevious = Annotated[
+    bool | None,
+    typer.Option("--record-previous", help="Read the old values back first, so that undo can restore them."),
+]
+Only = Annotated[
+    str | None, typer.Option("--only", metavar="'COLUMN=VALUE'", help="Only the rows with this value in this column.")
+]
+First = Annotated[
+    str | None, typer.Option("--first", metavar="'COLUMN=VALUE'", help="The rows with this value before all others.")
+]
+Canary = Annotated[
+    int | None,
+    typer.Option("--canary", metavar="N", help="Send N rows, spread over the file, and look, before the others."),
+]
+MaxRefused = Annotated[
+    str | None,
+    typer.Option(
+        "--max-refused", metavar="SHARE", help="Stop when more of 200 rows or more are refused. [default: 50%]"
+    ),
+]
+NoGuard = Annotated[bool | None, typer.Option("--no-guard", help="Go on although values or refusals look wrong.")]
+RedemptionName = Annotated[str, typer.Argument(metavar="ID", help="A redemption, by either identifier, exactly.")]
+Keep = Annotated[str, typer.Option("--keep", metavar="DURATION", help="Remove finished runs that are older: 90d.")]
+Comparables = Annotated[
+    list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, compared in the order given.")
+]
+Every = Annotated[bool, typer.Option("--all", help="Every row that was sent, and not only those in doubt.")]
+AtOnce = Annotated[bool, typer.Option("--now", help="Do not wait for five minutes after the last try.")]
 Identifier = Annotated[
     IdentifierChoice | None,
     typer.Option("--identifier", help="Which column identifies the redemption. [default: auto]"),
@@ -106,7 +191,7 @@ OptionalRun = Annotated[
     str | None, typer.Argument(metavar="RUN", help="A run: its folder, its name, or how that begins.")
 ]
 IfAny = Annotated[bool, typer.Option("--if-any", help="Without an unfinished run, exit 0: for a boot unit.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
+ReasonOfEnd = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the run.")]
 Statuses = Annotated[
     list[Status] | None,
     typer.Option(

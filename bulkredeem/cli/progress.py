@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import MappingProxyType, TracebackType
 from typing import Final, Protocol, Self
@@ -45,6 +46,9 @@ _COLOURS: Final = {
 class Display(Observer, Protocol):
     """An observer that shows something from `with` to its end."""
 
+    def silenced(self) -> AbstractContextManager[None]:
+        """Leave the terminal to whoever asks a question."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -80,6 +84,14 @@ class Silent:
 
     def recorded(self, outcome: Outcome) -> None:
         """Show nothing."""
+
+    def remark(self, sentence: str) -> None:
+        """Show nothing."""
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Leave the terminal to whoever asks a question."""
+        yield
 
     def paused(self, seconds: float) -> None:
         """Show nothing."""
@@ -119,6 +131,10 @@ class PlainLines(Silent):
             self._last_line = now
             done = self._before + sum(self._counts.values())
             say(self._console, f"{done:,} of {self._rows:,} rows: {in_words(self._counts)}")
+
+    def remark(self, sentence: str) -> None:
+        """Say it."""
+        say(self._console, sentence, style="yellow")
 
     def paused(self, seconds: float) -> None:
         """Say why nothing moves."""
@@ -172,6 +188,19 @@ class LiveLine(Silent):
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
         if self._task is not None:
             self._progress.update(self._task, advance=1)
+
+    def remark(self, sentence: str) -> None:
+        """Say it above the line."""
+        say(self._console, sentence, style="yellow")
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Take the line away while somebody is asked a question."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
     def outage(self, begins: bool) -> None:  # noqa: FBT001  one event, with its beginning and its end
         """Say it above the line, which then shows that it lasts."""
@@ -229,11 +258,19 @@ def _announce(console: Console, start: Start) -> None:
     lasting = f", about {duration_in_words(start.seconds)}" if start.seconds else ""
     done = f", {start.recorded:,} of them recorded before" if start.recorded else ""
     say(console, f"{start.info.path}: {counted(start.info.rows, 'row')}{done}{lasting}; {start.columns.in_words()}.")
+    say(console, _system_in_words(start))
     if start.deadline is not None:
         say(console, _deadline_in_words(start, start.deadline))
     for remark in start.remarks:
         say(console, remark, style="yellow")
     say_whole(console, f"Reports: {start.folder}")
+
+
+def _system_in_words(start: Start) -> str:
+    """Say where the rows go, and with whom their rate is shared."""
+    name = f"{start.info.environment}, " if start.info.environment else ""
+    whose = "all runs of this user name on this machine" if start.is_pace_shared else "no other run"
+    return f"To {name}{start.base_url} as {start.username}; the rate, {start.rate}, is shared with {whose}."
 
 
 def _outage_in_words(begins: bool, patience: float) -> str:  # noqa: FBT001  one event, with its beginning and its end

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,23 +21,32 @@ from bulkredeem.application import (
     Shelved,
     Terms,
     find_run,
+    is_known,
     newest_in,
     pace_of,
+    require_free,
     resume_run,
     retry_run,
     run_file,
     runs_in,
+    turn_of,
+    undo_run,
     unfinished_in,
+    until_arrived,
 )
+from bulkredeem.cli.asking import asker_for
 from bulkredeem.cli.ending import show_ending
-from bulkredeem.cli.progress import observer_for
+from bulkredeem.cli.progress import Display, Silent, observer_for
 from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
 from bulkredeem.errors import (
     BulkRedeemError,
     BusyError,
     ConfigurationError,
+    DeclinedError,
     ExitCode,
+    HeldError,
+    InputFileError,
     OtherSystemError,
     OutageError,
     RunNotFoundError,
@@ -66,8 +75,8 @@ class _Step:
     """What a person calls it."""
     carry_out: Callable[[Terms], Awaitable[Run | None]]
     """Returns None when there was nothing to do."""
-    is_of_file: bool = False
-    """Whether it takes in a file, which must be done even when it is too late to send any of it tonight."""
+    path: Path | None = None
+    """The file that it takes in, or None. That must be done even when it is too late to send any of it tonight."""
 
 
 async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
@@ -78,7 +87,7 @@ async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[st
     """
     settings.require_for_sending()
     command = _Command(settings, typed)
-    steps = [_Step(name=str(path), carry_out=partial(run_file, path, settings), is_of_file=True) for path in files]
+    steps = [_Step(name=str(path), carry_out=command.run_of(path), path=path) for path in files]
     backlog: list[_Step] = []
     if settings.resume_unfinished:
         # All runs of a command share the pace of the key, so that its rate counts for what is gone on with, too.
@@ -102,9 +111,11 @@ async def go_on(
             return ExitCode.DONE
         if not unfinished:
             raise _nothing_to_go_on_with(settings.reports)
-        folder = unfinished[0].folder
+        # One that a guard has stopped waits for a person, and keeps no other waiting.
+        folder = next((run for run in unfinished if not run.is_held), unfinished[0]).folder
     else:
         folder = find_run(settings.reports, name)
+        require_free(folder)
     step = _Step(name=str(folder), carry_out=partial(resume_run, folder, settings, flags))
     code = await command.carry_out_all([step])
     if name is None and code in _GOES_ON_AFTER:
@@ -129,11 +140,21 @@ async def try_again(
         raise ConfigurationError(f"--status {done[0]}: such rows are done, and nothing sends them again.")
     command = _Command(settings, typed, shares_pace=False)
     folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
+    require_free(folder)
 
     async def retry(terms: Terms) -> Run | None:
         return await retry_run(folder, settings, flags, choice, terms)
 
     return await command.carry_out_all([_Step(name=str(folder), carry_out=retry)])
+
+
+async def take_back(name: str, settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
+    """Set back what the run of this name has set."""
+    command = _Command(settings, typed, shares_pace=False)
+    folder = find_run(settings.reports, name)
+    require_free(folder)
+    step = _Step(name=f"the undo of {folder}", carry_out=partial(undo_run, folder, settings, flags))
+    return await command.carry_out_all([step])
 
 
 class _Command:
@@ -146,6 +167,9 @@ class _Command:
         self._deadline = deadline_moment(settings.deadline, time.time()) if shares_pace and settings.deadline else None
         self._settings = settings
         self._typed = typed
+        self._display: Display = Silent()
+        self._ask = asker_for(settings, self.console, self._stop, lambda: self._display)
+        self._not_come: dict[Path, InputFileError] = {}
         self._worst = ExitCode.DONE
 
     def unfinished_runs(self) -> list[Shelved]:
@@ -161,31 +185,74 @@ class _Command:
 
     async def carry_out_all(self, steps: Sequence[_Step]) -> ExitCode:
         """Carry out one run after another, and return the highest exit code."""
+        with signals(self._stop, self.console):
+            await self._confirm([step.name for step in steps])
+            await asyncio.gather(*(self._await_file(step.path) for step in steps if step.path))
+            async with self._shared_terms() as terms:
+                return await self._carry_out_each(steps, terms)
+
+    async def _confirm(self, names: Sequence[str]) -> None:
+        """Ask before anything goes to production, or to where nothing ever went; raise DeclinedError for a no."""
+        settings = self._settings
+        is_production = settings.environment.strip().casefold() == "production"
+        if self._ask is None or settings.yes or settings.is_loopback or not names:
+            return
+        if is_production or not is_known(settings.reports, settings.base_url):
+            system = settings.environment or "a system that nothing was ever sent to from here"
+            question = f"{', '.join(names)}: to {system} ({settings.base_url} as {settings.username})?"
+            if not await self._ask(question):
+                raise DeclinedError("Nothing was sent.")
+
+    def run_of(self, path: Path) -> Callable[[Terms], Awaitable[Run]]:
+        """Return what runs a file, which has been waited for by then."""
+
+        async def run(terms: Terms) -> Run:
+            if error := self._not_come.get(path):
+                raise error
+            return await run_file(path, self._settings.model_copy(update={"wait_for_file": ""}), terms)
+
+        return run
+
+    async def _await_file(self, path: Path) -> None:
+        """Wait for a file before the turn is taken: nobody else is to wait for it, too."""
+        try:
+            await until_arrived(path, self._settings, Terms(stop=self._stop, observer=self._new_display()))
+        except InputFileError as exc:
+            self._not_come[path] = exc
+        except Stopping:
+            pass  # whoever carries out the run says so
+
+    def _new_display(self) -> Display:
+        return observer_for(self.console, quiet=self._settings.quiet)
+
+    async def _carry_out_each(self, steps: Sequence[_Step], terms: _MakeTerms) -> ExitCode:
         code, left = ExitCode.DONE, []
-        with _signals(self._stop, self.console), self._paced_terms() as terms:
-            for step in steps:
-                if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.is_of_file):
-                    code = await self._carry_out(step, terms)
-                    self._worst = max(self._worst, code)
-                    if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
-                        # One or two rows that the platform never answers must not keep all later nights waiting.
-                        self._stop.withdraw()
-                        code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
-                else:
-                    left.append(step.name)
+        for step in steps:
+            if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.path):
+                code = await self._carry_out(step, terms)
+                self._worst = max(self._worst, code)
+                if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
+                    # One or two rows that the platform never answers must not keep all later nights waiting.
+                    self._stop.withdraw()
+                    code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
+            else:
+                left.append(step.name)
         if left:
             say(self.console, f"Not begun: {', '.join(left)}.")
         return self._worst
 
-    @contextmanager
-    def _paced_terms(self) -> Iterator[_MakeTerms]:
-        """Give what makes the terms of each run: with one pace for all of them, if they have one rate."""
-        terms = partial(Terms, stop=self._stop, deadline=self._deadline)
-        if not self._shares_pace:
-            yield terms
-            return
-        with pace_of(self._settings, sleep=self._stop.sleep) as (pace, remarks):
-            yield partial(terms, pace=pace, remarks=remarks)
+    @asynccontextmanager
+    async def _shared_terms(self) -> AsyncIterator[_MakeTerms]:
+        """Give what makes the terms of each run: with one turn, and one pace for all of them, if they have one rate."""
+        terms = partial(Terms, stop=self._stop, deadline=self._deadline, ask=self._ask)
+        own = terms(observer=self._new_display())
+        async with turn_of(self._settings.reports, self._settings, own) as turn:
+            terms = partial(terms, turn=turn)
+            if not self._shares_pace:
+                yield terms
+                return
+            with pace_of(self._settings, sleep=self._stop.sleep) as (pace, remarks):
+                yield partial(terms, pace=pace, remarks=remarks)
 
     def tell_of_more(self) -> None:
         """Say that there are more unfinished runs, if there are."""
@@ -196,11 +263,11 @@ class _Command:
     async def _carry_out(self, step: _Step, terms: _MakeTerms) -> ExitCode:
         """Carry out one run, show how it ended, and return its exit code."""
         settings, console = self._settings, self.console
-        observer = observer_for(console, quiet=settings.quiet)
+        self._display = self._new_display()
         try:
-            with observer:
-                run = await step.carry_out(terms(observer=observer))
-        except OtherSystemError as exc:
+            with self._display:
+                run = await step.carry_out(terms(observer=self._display))
+        except (HeldError, OtherSystemError) as exc:
             return self._leave_alone(exc)
         except BulkRedeemError as exc:
             if isinstance(exc, Stopping):
@@ -217,8 +284,8 @@ class _Command:
         show_run(console, run, settings, self._typed)
         return run.exit_code
 
-    def _leave_alone(self, error: OtherSystemError) -> ExitCode:
-        """Tell of an unfinished run that is of another system; only a command that was meant for it fails by that."""
+    def _leave_alone(self, error: HeldError | OtherSystemError) -> ExitCode:
+        """Tell of an unfinished run that is not to be gone on with; only a command that was meant for it fails."""
         if self._settings.resume_unfinished:
             say(self.console, f"Left alone: {error}")
             return ExitCode.DONE
@@ -234,7 +301,7 @@ def show_run(console: Console, run: Run, settings: Settings, typed: Typed) -> No
 
 
 @contextmanager
-def _signals(stop: Stop, console: Console) -> Iterator[None]:
+def signals(stop: Stop, console: Console) -> Iterator[None]:
     """Let the first signal drain the run, and a Ctrl-C after that end it at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     told = False

@@ -99,6 +99,11 @@ class Pace:
         self._free_until = -math.inf
         self._uncounted = 0
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes take slots of it, too."""
+        return not isinstance(self._store, Memory)
+
     async def slot(self) -> float:
         """Return when the next request may go, and that moment; who waits is served in the order of coming."""
         now = self._clock()

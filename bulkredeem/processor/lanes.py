@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from bulkredeem.model import Correction, Invalid
+from bulkredeem.model import Correction, Job
 
 
 class Lanes:
     """Hands out jobs from one iterator; pure bookkeeping without waiting, O(1) for each job.
 
-    A job is a correction, or an invalid row, which shares nothing with anybody. Corrections that must wait are parked;
-    when `look_ahead` of them are, nothing more is read until one of them can go, so that a file that is full of one
-    customer does not fill the memory.
+    A job is a correction, or a row that is not sent, which shares nothing with anybody. Corrections that must wait are
+    parked; when `look_ahead` of them are, nothing more is read until one of them can go, so that a file that is full of
+    one customer does not fill the memory.
     """
 
-    def __init__(self, jobs: Iterator[Correction | Invalid], *, look_ahead: int) -> None:
+    def __init__(self, jobs: Iterator[Job], *, look_ahead: int) -> None:
         """Read nothing yet."""
         self._jobs = jobs
         self._look_ahead = look_ahead
@@ -36,7 +36,7 @@ class Lanes:
         """Whether everything was handed out."""
         return self._exhausted and not self._parked and not self._ready
 
-    def take(self) -> Correction | Invalid | None:
+    def take(self) -> Job | None:
         """Return a job that may start now, or None when there is none before something is released."""
         if self._ready:
             return self._ready.popleft()
@@ -44,7 +44,7 @@ class Lanes:
             job = next(self._jobs, None)
             if job is None:
                 self._exhausted = True
-            elif isinstance(job, Invalid) or self._enter(job):
+            elif not isinstance(job, Correction) or self._enter(job):
                 return job
         return None
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from bulkredeem.errors import Stopping
-from bulkredeem.model import Correction, Invalid, Outcome
+from bulkredeem.model import Correction, Invalid, Job, Outcome, Skipped
 from bulkredeem.processor.lanes import Lanes
 from bulkredeem.processor.stop import Stop
 
@@ -29,7 +29,7 @@ class Pool:
     def __init__(
         self,
         deliver: Callable[[Correction, Callable[[], None]], Awaitable[Outcome]],
-        record: Callable[[Outcome | Invalid], Awaitable[None]],
+        record: Callable[[Outcome | Invalid | Skipped], Awaitable[None]],
         *,
         stop: Stop,
         max_workers: int,
@@ -49,7 +49,7 @@ class Pool:
         self._released = asyncio.Event()
         self._line = asyncio.Semaphore(line)
 
-    async def run(self, jobs: Iterator[Correction | Invalid]) -> None:
+    async def run(self, jobs: Iterator[Job]) -> None:
         """Return when every job was recorded, or when a stop was asked for and nothing is under way any more.
 
         Raises nothing that happens in a worker: it becomes the stop's cause.

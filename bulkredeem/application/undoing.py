@@ -1,0 +1,197 @@
+"""Taking a run back: a new run that sets each field to what it was before, if it is still as the older run left it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from bulkredeem.application.intake import SNAPSHOT, judged_rows
+from bulkredeem.application.opening import Opened, open_run
+from bulkredeem.application.preparing import Content, Prepared, prepare_new
+from bulkredeem.application.resuming import settings_for
+from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.running import Run, carry_out, client_for
+from bulkredeem.application.shelf import require_free
+from bulkredeem.application.terms import Terms, Turn
+from bulkredeem.application.turn import turn_of
+from bulkredeem.client import Client
+from bulkredeem.columns import ColumnMap
+from bulkredeem.errors import ReportsFolderError, RunNotFoundError
+from bulkredeem.model import (
+    CUSTOM_FIELD_PREFIX,
+    EXPECTED_PREFIX,
+    Column,
+    Correction,
+    IdentifierChoice,
+    Problem,
+    Status,
+)
+from bulkredeem.settings import Settings
+from bulkredeem.snapshot import SnapshotWriter, sync_folder
+from bulkredeem.summary import UNFINISHED
+
+NO_PREVIOUS_VALUE: Final = "NO_PREVIOUS_VALUE"
+PREVIOUS_WAS_EMPTY: Final = "PREVIOUS_WAS_EMPTY"
+_NOT_RESTORED: Final = "not_restored"
+"""The column of an undo's rows that names the fields which were empty before: nobody knows how to empty one."""
+_WHY: Final = {
+    NO_PREVIOUS_VALUE: "what the fields were before was not recorded: mend the redemption by hand",
+    PREVIOUS_WAS_EMPTY: "the fields were empty before, and the platform knows no way to empty them: mend it by hand",
+}
+_ENTITY: Final = (Column.ENTITY_TYPE, Column.IDENTIFIER_TYPE, Column.IDENTIFIER_VALUE)
+_FIELDS: Final = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
+
+_T = TypeVar("_T")
+
+
+async def undo_run(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> Run:
+    """Take back what a run at its end has applied, or may have, in a new run.
+
+    Raises what `retry_run` raises, and RunNotFoundError also for a run that has not recorded what it replaced.
+    """
+    require_free(folder)
+    async with turn_of(now.reports, now, terms) as turn:
+        prepared, client = await asyncio.to_thread(_prepare, folder, now, flags, terms, turn)
+        return await carry_out(prepared, client, terms)
+
+
+def _prepare(
+    folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms, turn: Turn
+) -> tuple[Prepared, Client]:
+    opened = open_run(folder, terms.wall_clock())
+    with opened.resources:
+        if opened.ending.state in UNFINISHED:
+            raise RunNotFoundError(f"{folder} is {opened.ending.state}: go on with it first (resume), or abandon it.")
+        if next(opened.journal.previous(), None) is None:
+            raise RunNotFoundError(
+                f"{folder} has not recorded what it replaced (--record-previous), so nothing of it can be restored."
+            )
+        settings, remarks = settings_for(opened, now, flags)
+        client = client_for(settings)
+        undoing = _Undoing(opened=opened, settings=settings)
+        prepared = prepare_new(_as_undo(settings), turn, undoing.write_snapshot, terms.stop.check, terms.wall_clock())
+        return replace(prepared, remarks=(*prepared.remarks, *remarks)), client
+
+
+def _as_undo(settings: Settings) -> Settings:
+    """Return the settings by which the rows of an undo are read: they are exact, and all are meant."""
+    changes = {
+        "identifier": IdentifierChoice.AUTO,
+        "trust_ids": True,
+        "default_country_code": "",
+        "existing": "overwrite",
+        "record_previous": True,
+        "only": "",
+        "first": "",
+        "move_done": None,
+    }
+    return settings.model_copy(update=changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Undoing:
+    """Writes the rows that take a run back."""
+
+    opened: Opened
+    settings: Settings
+
+    @property
+    def _custom_fields(self) -> tuple[str, ...]:
+        return tuple(name for name in self.opened.columns.used if name.startswith(CUSTOM_FIELD_PREFIX))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The fields that the run may have set."""
+        return (*_FIELDS, *self._custom_fields)
+
+    def write_snapshot(self, folder: Path) -> Content:
+        """Write a row for each that was applied, or may have been: what it takes back, or why it cannot be."""
+        identified = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER, *_ENTITY)
+        used = (*identified, *self._names, *(EXPECTED_PREFIX + name for name in self._names))
+        headers = (*map(str, used), _NOT_RESTORED)
+        try:
+            rows = self._write(folder / SNAPSHOT, headers)
+            sync_folder(folder)
+        except OSError as exc:
+            raise ReportsFolderError(f"{folder / SNAPSHOT} cannot be written: {exc.strerror or exc}.") from exc
+        info = self.opened.info
+        return Content(
+            path=info.path,
+            sha256=info.sha256,
+            as_of=info.as_of,
+            rows=rows,
+            columns=ColumnMap(headers=headers, used={str(name): index for index, name in enumerate(used)}),
+            undo_of=info.run_id,
+        )
+
+    def _write(self, target: Path, headers: tuple[str, ...]) -> int:
+        rows = 0
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = SnapshotWriter(file, headers)
+            for correction, kept, previous in self._applied():
+                # What another row of the run had set to the same before is that row's to take back.
+                changed = {
+                    field: value
+                    for field, value in correction.values.items()
+                    if field not in kept and previous.get(field) != value
+                }
+                if changed:
+                    self._write_row(writer, correction, changed, previous)
+                    rows += 1
+            file.flush()
+            os.fsync(file.fileno())
+        return rows
+
+    def _write_row(
+        self, writer: SnapshotWriter, correction: Correction, values: Mapping[str, str], previous: Mapping[str, str]
+    ) -> None:
+        """Write what sets these fields back, or why nothing does."""
+        restored = {field: previous[field] for field in values if previous.get(field)}
+        if not restored:
+            code = PREVIOUS_WAS_EMPTY if previous else NO_PREVIOUS_VALUE
+            whose = correction.redemption_id or correction.external_reference_number
+            writer.add_damaged(
+                correction.row_number, Problem(code=code, column="", message=_WHY[code], detail=f"redemption {whose}")
+            )
+            return
+        named = (
+            correction.redemption_id,
+            correction.external_reference_number,
+            correction.entity_type,
+            correction.identifier_type,
+            correction.identifier_value,
+        )
+        old = (restored.get(name, "") for name in self._names)
+        ours = (values[name] if name in restored else "" for name in self._names)
+        empty_before = ", ".join(field for field in values if field not in restored)
+        writer.add(correction.row_number, (*named, *old, *ours, empty_before))
+
+    def _applied(self) -> Iterator[tuple[Correction, tuple[str, ...], Mapping[str, str]]]:
+        """Yield each row that was applied, or may have been, with the fields it kept and those before it."""
+        journal = self.opened.journal
+        outcomes = _by_row((outcome.row_number, outcome) for outcome in journal.outcomes())
+        previous = _by_row(journal.previous())
+        doubted = RowNumbers(journal.doubted())
+        for job in judged_rows(self.opened.folder, self.opened.columns, self.settings.rules):
+            outcome, before = outcomes(job.row_number), previous(job.row_number)
+            is_doubted = job.row_number in doubted
+            may_be_applied = outcome.status in {Status.SUCCESS, Status.IN_DOUBT} if outcome else is_doubted
+            if may_be_applied and isinstance(job, Correction):
+                yield job, outcome.kept if outcome else (), before or {}
+
+
+def _by_row(pairs: Iterator[tuple[int, _T]]) -> Callable[[int], _T | None]:
+    """Return what finds the one of a row, asked by ever larger row numbers; the pairs come by row number, too."""
+    waiting: list[tuple[int, _T]] = []
+
+    def find(row_number: int) -> _T | None:
+        if not waiting:
+            waiting.extend(islice(pairs, 1))
+        return waiting.pop()[1] if waiting and waiting[0][0] == row_number else None
+
+    return find
