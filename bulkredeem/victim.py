@@ -22,6 +22,7 @@ from typing import Any, Final
 from bulkredeem.cli import main, running, selftesting  # noqa: F401
 from bulkredeem.client import Client
 from bulkredeem.journal import Journal, RunLock
+from bulkredeem.ledger import Ledger
 from bulkredeem.report import point_latest_to, write_results, write_summary
 
 _FUNCTIONS: Final[tuple[Callable[..., Any], ...]] = (
@@ -29,8 +30,12 @@ _FUNCTIONS: Final[tuple[Callable[..., Any], ...]] = (
     Journal.write,
     Journal.sync,
     Journal.doubt,
+    Journal.clear_doubt,
+    Journal.settle,
     Journal.note,
     Client.update,
+    Client.read_back,
+    Ledger.absorb,
     RunLock.acquire,
     write_results,
     write_summary,

@@ -20,7 +20,7 @@ HEADER: Final = ("redemptionId", "billNumber", "identifierValue")
 _PLAIN: Final = 24
 """Rows with a redemption and a customer of their own."""
 _PAIRS: Final = 6
-"""Redemptions that are corrected twice, the older value first."""
+"""Redemptions that are corrected twice, the older value first: the last row wins, and the first is never sent."""
 _REFUSED: Final = 3
 _INVALID: Final = 3
 
@@ -106,7 +106,7 @@ def _kinds() -> Iterator[tuple[str, str, str, frozenset[Status]]]:
     for number in range(_PLAIN):
         yield f"PLAIN{number}", f"P-{number}", f"9198{number:08}", updated
     for number in range(_PAIRS):
-        yield f"TWICE{number}", f"T-{number}-older", f"9197{number:08}", updated
+        yield f"TWICE{number}", f"T-{number}-older", f"9197{number:08}", frozenset({Status.SKIPPED})
         yield f"TWICE{number}", f"T-{number}-newer", f"9197{number:08}", updated
     for number in range(_REFUSED):
         yield f"NOPE{number}", f"R-{number}", f"9196{number:08}", frozenset({Status.REFUSED})

@@ -158,7 +158,8 @@ class _Case:
         """Return what a person would type now; a run that died before it had a journal is begun anew."""
         if any(run.is_unfinished for run in runs_in(self._folder / "reports")):
             return ("resume",)
-        return ("run", str(self._folder / "file.csv"), "--rate", "none", "--max-workers", "4")
+        options = ("--rate", "none", "--max-workers", "4", "--on-conflict", "last")
+        return ("run", str(self._folder / "file.csv"), *options)
 
     async def _start(self, sandbox: Sandbox, death: Death, *arguments: str) -> int:
         """Run a process of the command line to its end, whichever, and return its exit code."""
@@ -219,4 +220,5 @@ def _environment(sandbox: Sandbox) -> dict[str, str]:
         "BULKREDEEM_BASE_URL": sandbox.base_url,
         "BULKREDEEM_USERNAME": sandbox.username,
         "BULKREDEEM_PASSWORD": sandbox.password,
+        "BULKREDEEM_SETTLED_FOR": "0",  # the file was written just now, and by us
     }
