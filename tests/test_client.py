@@ -41,7 +41,7 @@ from bulkredeem.client import (
 )
 from bulkredeem.delivery import Delivery, Gate
 from bulkredeem.errors import AccessRefusedError
-from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Status, Trouble
+from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Skipped, Status, Trouble
 from bulkredeem.outage import Watch
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool, Stop
@@ -830,7 +830,7 @@ async def test_a_password_change_under_32_workers(sandbox: Sandbox, lies_there: 
         sandbox.password = "new"
         outcomes: list[Outcome] = []
 
-        async def record(outcome: Outcome | Invalid) -> None:
+        async def record(outcome: Outcome | Invalid | Skipped) -> None:
             assert isinstance(outcome, Outcome)
             outcomes.append(outcome)
 

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkredeem.errors import InputFileError
-from bulkredeem.model import Correction, Status
-from bulkredeem.overlaps import CONFLICTING_ROWS, DUPLICATE_ROW, NAMED, SUPERSEDED, OnConflict, Overlaps, Ruling
+from bulkredeem.model import Correction, OnConflict, Status
+from bulkredeem.overlaps import CONFLICTING_ROWS, DUPLICATE_ROW, NAMED, SUPERSEDED, Glance, Overlaps, Ruling
 
 REFUSE, LAST = OnConflict.REFUSE, OnConflict.LAST
 Verdicts = dict[int, tuple[Status, str]]
@@ -37,6 +37,15 @@ def rows_of(*changes: Mapping[str, Any]) -> list[Correction]:
         "identifier_value": "919900000001",
     }
     return [Correction(row_number=number, **{**usual, **told}) for number, told in enumerate(changes, 2)]
+
+
+def test_a_glance_finds_every_row_that_shares_its_redemption() -> None:
+    """In the file's order, whatever the rows set; one that is alone with its redemption is none of them."""
+    rows = rows_of(*({"redemption_id": each, "bill_number": "B"} for each in "ABACDBA"))
+    with Glance() as glance:
+        for row in rows:
+            glance.add(row)
+        assert list(glance.candidates()) == [2, 3, 4, 7, 8]
 
 
 def rulings_on(rows: Iterable[Correction], on_conflict: OnConflict = REFUSE) -> list[Ruling]:

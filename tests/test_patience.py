@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from bulkredeem.delivery import PROBE_MOST, Delivery, Gate, Hooks
 from bulkredeem.errors import AccessRefusedError, OutageError, SignalledError
-from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Sign, Status, Trouble
+from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Reply, Sign, Skipped, Status, Trouble
 from bulkredeem.outage import ROWS, SUSPICIOUS, Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, Pace
 from bulkredeem.processor import Pool, Stop
@@ -197,7 +197,7 @@ class Night:
             self.neighbours[row] = len(self.under_way)
             self.under_way.discard(row)
 
-    async def _record(self, result: Outcome | Invalid) -> None:
+    async def _record(self, result: Outcome | Invalid | Skipped) -> None:
         assert isinstance(result, Outcome)
         assert result.row_number not in self.outcomes
         self.outcomes[result.row_number] = result

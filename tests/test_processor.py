@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkredeem.errors import AccessRefusedError, OutageError, SignalledError, Stopping
-from bulkredeem.model import Correction, Invalid, Outcome, Problem, Status
+from bulkredeem.model import Correction, Invalid, Job, Outcome, Problem, Skipped, Status
 from bulkredeem.processor import Lanes, Pool, Stop
 from bulkredeem.processor.pool import LINE
 
 Make = Callable[..., Correction]
-Job = Correction | Invalid
 
 KEYS = st.tuples(st.integers(0, 3), st.integers(0, 3))
 """Which redemption and which customer: few, so that they meet often."""
@@ -177,7 +176,7 @@ class Books:
     rows: list[int] = field(default_factory=list)
     raises: dict[int, Exception] = field(default_factory=dict)
 
-    async def record(self, result: Outcome | Invalid) -> None:
+    async def record(self, result: Outcome | Invalid | Skipped) -> None:
         """Record, or raise what was ordered."""
         if result.row_number in self.raises:
             raise self.raises[result.row_number]
