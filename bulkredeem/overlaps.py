@@ -44,22 +44,19 @@ NAMED: Final = 5
 
 _AT_ONCE: Final = 1000
 """Rows that are written at once: one by one they cost a third more."""
-_SCHEMA: Final = """
+_TEMPORARY: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA temp_store = FILE;
 PRAGMA cache_size = -4000;
 BEGIN;
+"""
+_SCHEMA: Final = """
 CREATE TABLE correction (row_number INTEGER PRIMARY KEY, redemption BLOB NOT NULL, content TEXT NOT NULL);
 CREATE TABLE tally (field TEXT, value TEXT, rows INTEGER NOT NULL, PRIMARY KEY (field, value)) WITHOUT ROWID;
 CREATE TABLE ruling (row_number INTEGER NOT NULL, status TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL);
 """
 _GLANCE: Final = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA temp_store = FILE;
-PRAGMA cache_size = -4000;
-BEGIN;
 CREATE TABLE glance (hash INTEGER NOT NULL, row_number INTEGER PRIMARY KEY);
 """
 _CANDIDATES: Final = """
@@ -147,7 +144,7 @@ class Glance:
         self._waiting: list[tuple[int, int]] = []
         with _translated():
             self._connection = _temporary_database()
-            self._connection.executescript(_GLANCE)
+            self._connection.executescript(_TEMPORARY + _GLANCE)
 
     def __enter__(self) -> Self:
         return self
@@ -193,7 +190,7 @@ class Overlaps:
         self._is_judged = False
         with _translated():
             self._connection = (connect or _temporary_database)()
-            self._connection.executescript(_SCHEMA)
+            self._connection.executescript(_TEMPORARY + _SCHEMA)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from typing import Final
 
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
 from bulkredeem.application.record import JOURNAL, PROFILE, columns_of, ending_of, info_of, settings_of
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows, run_folders
 from bulkredeem.errors import JournalError, ReportsFolderError
 from bulkredeem.journal import Journal, network_type_of, owner_of
@@ -125,22 +125,14 @@ def _events(folder: Path, journal: Journal, head: Mapping[str, str]) -> Iterator
     doubtful = RowNumbers(doubtful_rows(journal, snapshot, died=ending_of(head) is None))
     doubted = RowNumbers(journal.doubted())
     last = _last_moment(head, journal)
-    coming = journal.outcomes()
-    outcome = next(coming, None)
+    outcomes = outcomes_of(journal)
     for job in judged_rows(folder, columns, rules):
-        if outcome is not None and outcome.row_number == job.row_number:
-            told, outcome = outcome, next(coming, None)
-        elif job.row_number in doubtful:
+        told = outcomes(job.row_number)
+        if told is None and job.row_number in doubtful:
             told = Outcome(
-                row_number=job.row_number,
-                status=Status.IN_DOUBT,
-                error_code=SENT_BEFORE.code,
-                attempts=1,
-                finished_at=last,
+                row_number=job.row_number, status=Status.IN_DOUBT, error_code=SENT_BEFORE.code, finished_at=last
             )
-        else:
-            continue
-        if isinstance(job, Correction):
+        if told is not None and isinstance(job, Correction):
             yield from _events_of(job, told, is_doubted=job.row_number in doubted)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import judged_rows, require_column, rows_where
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.columns import ColumnMap
 from bulkredeem.journal import Planned
 from bulkredeem.model import Condition, Correction, Invalid, Job, Skipped
@@ -93,14 +93,10 @@ def _add_all(overlaps: Overlaps, candidates: RowNumbers, folder: Path, columns: 
 
 
 def _planned(overlaps: Overlaps, sharing: RowNumbers) -> Iterator[Planned]:
-    rulings = overlaps.rulings()
-    ruling = next(rulings, None)
+    ruling_of = in_step((ruling.row_number, ruling) for ruling in overlaps.rulings())
     for number in sharing:
-        if ruling is not None and ruling.row_number == number:
-            yield Planned(number, ruling.status, ruling.code, ruling.message)
-            ruling = next(rulings, None)
-        else:
-            yield Planned(number, "", "", "")
+        ruling = ruling_of(number)
+        yield Planned(number, ruling.status, ruling.code, ruling.message) if ruling else Planned(number, "", "", "")
 
 
 class _Sampler:

@@ -13,7 +13,7 @@ from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import settings_for
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.running import Run, carry_out, client_for
 from bulkredeem.application.shelf import Shelved, require_free, runs_in
 from bulkredeem.application.terms import Terms, Turn
@@ -162,11 +162,10 @@ def _doubted(journal: Journal) -> Iterator[int]:
 
 def _verdicts(journal: Journal, snapshot: Path, doubted: RowNumbers) -> Iterator[tuple[Record, tuple[Status, str]]]:
     """Yield every row with its status and error code, in the file's order, as the reports tell them."""
-    coming = journal.outcomes()
-    outcome = next(coming, None)
+    outcomes = outcomes_of(journal)
     for record in read_records(snapshot):
-        if outcome is not None and outcome.row_number == record.row_number:
+        outcome = outcomes(record.row_number)
+        if outcome is not None:
             yield record, (outcome.status, outcome.error_code)
-            outcome = next(coming, None)
         else:
             yield record, (Status.PENDING, SENT_BEFORE.code if record.row_number in doubted else "")

@@ -1,13 +1,19 @@
-"""A set of row numbers that stays small: a million rows are a megabyte."""
+"""Row numbers: a set of them that stays small, and finding what belongs to a row among what comes by row number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
+
+from bulkredeem.journal import Journal
+from bulkredeem.model import Outcome
+
+_T = TypeVar("_T")
 
 
 class RowNumbers:
-    """Row numbers, asked one by one whether they are among them."""
+    """Row numbers, asked one by one whether they are among them: a million are a megabyte."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         """Take the numbers, in any order."""
@@ -36,3 +42,20 @@ class RowNumbers:
             self._marks.extend(bytes(max(number + 1, 2 * len(self._marks)) - len(self._marks)))
         self._count += not self._marks[number]
         self._marks[number] = 1
+
+
+def in_step(pairs: Iterator[tuple[int, _T]]) -> Callable[[int], _T | None]:
+    """Return what finds what belongs to a row, or None; asked by ever larger row numbers, as the pairs come."""
+    waiting = list(islice(pairs, 1))
+
+    def find(row_number: int) -> _T | None:
+        while waiting and waiting[0][0] < row_number:
+            waiting[:] = islice(pairs, 1)
+        return waiting[0][1] if waiting and waiting[0][0] == row_number else None
+
+    return find
+
+
+def outcomes_of(journal: Journal) -> Callable[[int], Outcome | None]:
+    """Return what finds the outcome of a row, or None; asked by ever larger row numbers."""
+    return in_step((outcome.row_number, outcome) for outcome in journal.outcomes())

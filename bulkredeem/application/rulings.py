@@ -9,7 +9,7 @@ from typing import Final
 
 from bulkredeem.application.absorbing import ALREADY_APPLIED
 from bulkredeem.application.planning import unselected
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.journal import Planned
 from bulkredeem.ledger import Age, Knows, Lookup, Standing, judge
 from bulkredeem.model import Correction, Invalid, Job, Problem, Skipped, Status
@@ -40,13 +40,12 @@ class Rulings:
 
     def over(self, judged: Iterable[Correction | Invalid]) -> Iterator[Job]:
         """Yield each row as what it comes to; the rows come by row number."""
-        planned = next(self.planned, None)
+        planned_of = in_step((planned.row_number, planned) for planned in self.planned)
         for job in judged:
-            while planned is not None and planned.row_number < job.row_number:
-                planned = next(self.planned, None)
+            planned = planned_of(job.row_number)
             if self.selected is not None and job.row_number not in self.selected:
                 yield unselected(job)
-            elif planned is not None and planned.row_number == job.row_number and planned.status:
+            elif planned is not None and planned.status:
                 yield ruled_by_neighbours(planned)
             elif isinstance(job, Correction):
                 yield self._ruled(job)

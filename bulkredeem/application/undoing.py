@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import settings_for
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, in_step, outcomes_of
 from bulkredeem.application.running import Run, carry_out, client_for
 from bulkredeem.application.shelf import require_free
 from bulkredeem.application.terms import Terms, Turn
@@ -45,8 +44,6 @@ _WHY: Final = {
 }
 _ENTITY: Final = (Column.ENTITY_TYPE, Column.IDENTIFIER_TYPE, Column.IDENTIFIER_VALUE)
 _FIELDS: Final = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
-
-_T = TypeVar("_T")
 
 
 async def undo_run(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms) -> Run:
@@ -174,8 +171,7 @@ class _Undoing:
     def _applied(self) -> Iterator[tuple[Correction, tuple[str, ...], Mapping[str, str]]]:
         """Yield each row that was applied, or may have been, with the fields it kept and those before it."""
         journal = self.opened.journal
-        outcomes = _by_row((outcome.row_number, outcome) for outcome in journal.outcomes())
-        previous = _by_row(journal.previous())
+        outcomes, previous = outcomes_of(journal), in_step(journal.previous())
         doubted = RowNumbers(journal.doubted())
         for job in judged_rows(self.opened.folder, self.opened.columns, self.settings.rules):
             outcome, before = outcomes(job.row_number), previous(job.row_number)
@@ -183,15 +179,3 @@ class _Undoing:
             may_be_applied = outcome.status in {Status.SUCCESS, Status.IN_DOUBT} if outcome else is_doubted
             if may_be_applied and isinstance(job, Correction):
                 yield job, outcome.kept if outcome else (), before or {}
-
-
-def _by_row(pairs: Iterator[tuple[int, _T]]) -> Callable[[int], _T | None]:
-    """Return what finds the one of a row, asked by ever larger row numbers; the pairs come by row number, too."""
-    waiting: list[tuple[int, _T]] = []
-
-    def find(row_number: int) -> _T | None:
-        if not waiting:
-            waiting.extend(islice(pairs, 1))
-        return waiting.pop()[1] if waiting and waiting[0][0] == row_number else None
-
-    return find

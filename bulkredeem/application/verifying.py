@@ -17,7 +17,7 @@ from bulkredeem.application.asking import ask_all
 from bulkredeem.application.intake import judged_rows
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.resuming import settings_for
-from bulkredeem.application.rows import RowNumbers
+from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.running import Run, client_for
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
@@ -161,13 +161,10 @@ class _Verifying:
     def _candidates(self) -> Iterator[tuple[Correction, Outcome]]:
         """Yield the rows that are to be read back, with what was sent of each, and what is said of it so far."""
         opened = self._opened
-        coming = opened.journal.outcomes()
-        outcome = next(coming, None)
+        outcomes = outcomes_of(opened.journal)
         for job in judged_rows(opened.folder, opened.columns, self._settings.rules):
-            told = None
-            if outcome is not None and outcome.row_number == job.row_number:
-                told, outcome = outcome, next(coming, None)
-            elif job.row_number in self._doubted:
+            told = outcomes(job.row_number)
+            if told is None and job.row_number in self._doubted:
                 told = self._left_in_doubt(job.row_number)
             if isinstance(job, Correction) and told is not None and self._is_wanted(told):
                 yield job.without(told.kept), told
