@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -97,13 +98,14 @@ class Prepared:
     earlier_profiles: Sequence[Profile] = ()
     """What those of earlier runs looked like."""
 
-    def jobs(self, wanted: Callable[[int], bool] = lambda _row_number: True) -> Iterator[Job]:
-        """Yield what is left to be done of the rows that are wanted, in the file's order."""
+    def jobs(self, wanted: Callable[[int], bool] | None = None) -> Iterator[Job]:
+        """Yield what is left to be done of the rows that are wanted, or of all, in the file's order."""
         settled = self.earlier.settled
-        judged = judged_rows(
-            self.folder, self.columns, self.settings.rules, lambda number: number not in settled and wanted(number)
-        )
-        return self._rulings().over(judged)
+        # Where all rows are wanted none is asked about: there may be millions.
+        is_open = wanted
+        if len(settled):
+            is_open = partial(_is_open, settled, wanted)
+        return self._rulings().over(judged_rows(self.folder, self.columns, self.settings.rules, is_open))
 
     def first(self) -> RowNumbers:
         """Return the rows that go before the others; a redemption's rows never change their order."""
@@ -122,6 +124,11 @@ class Prepared:
             resend=self.settings.resend or self.settings.existing == "keep",
             allow_older=self.settings.allow_older,
         )
+
+
+def _is_open(settled: RowNumbers, wanted: Callable[[int], bool] | None, row_number: int) -> bool:
+    """Say whether a row is wanted and has no outcome yet."""
+    return row_number not in settled and (wanted is None or wanted(row_number))
 
 
 def prepare_file(path: Path, settings: Settings, turn: Turn, proceed: Callable[[], None], now: float) -> Prepared:

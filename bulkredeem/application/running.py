@@ -208,9 +208,10 @@ class _Runner:
         self._left_in_doubt: set[int] = set()
         self._sending = Sending(prepared, self._recorder, terms, self._run_pool)
         self._hooks = Hooks(attempted=self._log.attempt, paused=self._paused)
-        self._delivery = self._make_delivery(
-            client.update, replace(self._hooks, left_in_doubt=self._left_in_doubt.add, echoed=self._echoed)
-        )
+        hooks = replace(self._hooks, left_in_doubt=self._left_in_doubt.add)
+        if settings.canary or settings.expect_program_id is not None:
+            hooks = replace(hooks, echoed=self._echoed)
+        self._delivery = self._make_delivery(client.update, hooks)
         self._reader = Reader(client.read_back, partial(self._make_delivery, hooks=self._hooks))
         self._looker = Looker(
             self._reader,

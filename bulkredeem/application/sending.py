@@ -141,10 +141,12 @@ class Sending:
     async def _send_the_rest(self) -> None:
         """Send all others; hold on in between when nothing is accepted, and try some from elsewhere in the file."""
         first = self._ahead = self._prepared.first()
-        jobs = chain(
-            self._prepared.jobs(lambda number: number in first and number not in self._gone_ahead),
-            self._prepared.jobs(lambda number: number not in first and number not in self._gone_ahead),
-        )
+        in_order = self._prepared.jobs()
+        if len(first):
+            in_order = chain(
+                self._prepared.jobs(first.__contains__), self._prepared.jobs(lambda number: number not in first)
+            )
+        jobs = (job for job in in_order if job.row_number not in self._gone_ahead)
         await self._run_pool(self._until_held(jobs))
         if not self._is_held or self._stop.requested:
             return
