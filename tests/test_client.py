@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from bulkredeem.application.running import client_for
+from bulkredeem.application.wiring import client_for
 from bulkredeem.client import (
     MAX_REPLY,
     MAX_REQUEST_ID,

@@ -595,6 +595,15 @@ for number in range(30):
 """
 
 
+@pytest.mark.parametrize(
+    "base_url",
+    ["https://eu.api.example.com/gateway", "https://EU.Api.example.com/gateway", "HTTPS://eu.api.example.com/gateway"],
+)
+def test_a_host_is_the_same_however_it_is_written(base_url: str) -> None:
+    """What was applied there is known whatever the case; the path and the user name are what they are."""
+    assert System.of(base_url, "Till.1") == System("https://eu.api.example.com/gateway", "Till.1")
+
+
 def test_several_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
     """Two runs with two keys begin on the same morning: whoever comes second uses what the first has made."""
     makers = [

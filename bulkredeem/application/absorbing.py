@@ -17,7 +17,7 @@ from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows, run_folders
 from bulkredeem.errors import JournalError, ReportsFolderError
 from bulkredeem.journal import Journal, network_type_of, owner_of
-from bulkredeem.ledger import Entry, Event, Ledger, key_of, other_key
+from bulkredeem.ledger import Entry, Event, Ledger, System, key_of, other_key
 from bulkredeem.model import DONE, Correction, Outcome, Status
 from bulkredeem.settings import rules_of
 from bulkredeem.snapshot import read_headers
@@ -90,11 +90,12 @@ def _absorb(folder: Path, ledger: Ledger, mark: str) -> None:
 
 def _entry(head: Mapping[str, str], journal: Journal, mark: str) -> Entry:
     info, settings, ending = info_of(head), settings_of(head), ending_of(head)
+    system = System.of(settings["base_url"], settings["username"])
     counts = journal.totals().counts
     return Entry(
         run_id=info.run_id,
-        base_url=settings["base_url"],
-        username=settings["username"],
+        base_url=system.base_url,
+        username=system.username,
         environment=info.environment,
         path=info.path,
         sha256=info.sha256,

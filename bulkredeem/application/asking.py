@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 
-from bulkredeem.application.pacing import pace_of
 from bulkredeem.application.terms import Terms
+from bulkredeem.application.wiring import delivery_for, gate_for, pace_for
 from bulkredeem.client import Client
-from bulkredeem.delivery import Delivery, Gate, Hooks, NotRead, Reader
+from bulkredeem.delivery import Hooks, NotRead, Reader
 from bulkredeem.model import Answer, Correction, Invalid, Outcome, Skipped, Status
-from bulkredeem.outage import ROWS, Watch
+from bulkredeem.outage import ROWS
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool
 from bulkredeem.readback import Current
 from bulkredeem.settings import Settings
 from bulkredeem.summary import counted
-
-
-def gate_for(
-    settings: Settings, terms: Terms, *, remaining: Callable[[], int], on_outage: Callable[[bool], None]
-) -> Gate:
-    """Return the gate that these settings want; `remaining` and `on_outage` are as `Gate` wants them."""
-    return Gate(
-        Watch(),
-        width=settings.max_workers,
-        outage_timeout=settings.outage_seconds,
-        remaining=remaining,
-        sleep=terms.stop.sleep,
-        on_outage=on_outage,
-    )
-
-
-def delivery_for(
-    attempt: Callable[[Correction], Awaitable[Answer]],
-    pace: Pace,
-    gate: Gate,
-    settings: Settings,
-    terms: Terms,
-    hooks: Hooks,
-) -> Delivery:
-    """Return the delivery that these settings want, of updates or of questions."""
-    return Delivery(
-        attempt,
-        pace,
-        gate,
-        max_attempts=settings.max_attempts,
-        sleep=terms.stop.sleep,
-        proceed=terms.stop.check,
-        wall_clock=terms.wall_clock,
-        hooks=hooks,
-    )
-
-
-@contextmanager
-def pace_for(settings: Settings, terms: Terms) -> Iterator[tuple[Pace, tuple[str, ...]]]:
-    """Give the command's pace, or one of its own, and what a person should know about it."""
-    if terms.pace is not None:
-        yield terms.pace, terms.remarks
-    else:
-        with pace_of(settings, sleep=terms.stop.sleep) as found:
-            yield found
 
 
 async def ask_all(

@@ -15,8 +15,8 @@ from typing import Final
 
 from bulkredeem.application.asking import ask_all
 from bulkredeem.application.intake import SNAPSHOT, judged_rows, take_in
-from bulkredeem.application.running import client_for
 from bulkredeem.application.terms import Terms
+from bulkredeem.application.wiring import client_for
 from bulkredeem.columns import ColumnMap
 from bulkredeem.delivery import NotRead
 from bulkredeem.delivery.reading import NOT_FOUND

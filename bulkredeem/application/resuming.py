@@ -13,10 +13,11 @@ from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
 from bulkredeem.application.record import JOURNAL, notes_of, sample_of, settings_of
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.application.running import Run, carry_out, client_for
+from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import require_free
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
+from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Client
 from bulkredeem.errors import ExitCode, HeldError, JournalUnreadableError, OtherSystemError, RunNotFoundError
 from bulkredeem.report import point_latest_to

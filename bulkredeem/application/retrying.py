@@ -14,10 +14,11 @@ from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
-from bulkredeem.application.running import Run, carry_out, client_for
+from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import Shelved, require_free, runs_in
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
+from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Client
 from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import Journal

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from bulkredeem import __version__
 from bulkredeem.application.arrival import await_file, move_away
-from bulkredeem.application.asking import delivery_for, gate_for, pace_for
 from bulkredeem.application.intake import SNAPSHOT, fit_before, seconds_for
 from bulkredeem.application.looking import Looker
 from bulkredeem.application.preparing import Prepared, StillGrowing, prepare_file
@@ -25,11 +24,11 @@ from bulkredeem.application.recorder import Recorder
 from bulkredeem.application.sending import Sending
 from bulkredeem.application.terms import Live, Start, Terms, Turn
 from bulkredeem.application.turn import turn_of
-from bulkredeem.client import Client, basic_authorization
+from bulkredeem.application.wiring import client_for, delivery_for, gate_for, line_of, pace_for, stride_of
+from bulkredeem.client import Client
 from bulkredeem.delivery import Delivery, Hooks, Reader
 from bulkredeem.errors import (
     BulkRedeemError,
-    ConfigurationError,
     DeadlineError,
     ExitCode,
     GuardError,
@@ -40,20 +39,12 @@ from bulkredeem.errors import (
 )
 from bulkredeem.model import Answer, Correction, Job, Outcome, Rate, Status
 from bulkredeem.outage import ROWS
-from bulkredeem.pace import Pace, gap_of
-from bulkredeem.processor import LINE, Pool
+from bulkredeem.pace import Pace
+from bulkredeem.processor import Pool
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
 from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
 
-LEAST_STRIDE: Final = 8
-"""Rows by which the journal's reach is raised at least: a commit for each row would be one too many."""
-MOST_STRIDE: Final = 1_000
-"""Rows by which the journal's reach is raised at most: so many would have to be looked upon as sent after a crash."""
-MOMENT: Final = 0.02
-"""Seconds whose rows wait in line at high rates: as long as a busy event loop may take for a turn."""
-GAP_OF_AUTO: Final = 0.001
-"""Seconds between two requests that a search for the limit may come to; only the line must know it beforehand."""
 CLOCK_LOOKED_AT: Final = 60.0
 """Seconds between two looks at the clock while a deadline is waited for: it may be set in the meantime."""
 
@@ -139,44 +130,6 @@ def _has_no_file(info: RunInfo) -> bool:
     return bool(info.retry_of or info.undo_of)
 
 
-def client_for(settings: Settings) -> Client:
-    """Return the client these settings want; raise ConfigurationError with all that is missing for one."""
-    settings.require_for_sending()
-    return Client(
-        settings.base_url,
-        _authorization(settings.username, settings.resolve_password().get_secret_value()),
-        timeout=settings.timeout,
-        max_connections=settings.max_workers,
-        renewed_authorization=partial(_renewed_authorization, settings),
-    )
-
-
-def _renewed_authorization(settings: Settings) -> str | None:
-    """Read a password file once more; None when it holds no other password than before."""
-    password = settings.reread_password()
-    return _authorization(settings.username, password.get_secret_value()) if password else None
-
-
-def _authorization(username: str, password: str) -> str:
-    try:
-        return basic_authorization(username, password)
-    except UnicodeEncodeError:
-        # From None: the error holds the password.
-        raise ConfigurationError("The user name or the password is not UTF-8 text.") from None
-
-
-def _stride(settings: Settings) -> int:
-    """Return by how many rows the reach is raised: about a second's, so that it costs one commit a second."""
-    a_second = 1 / gap if (gap := gap_of(settings.ceiling)) else math.inf
-    return math.ceil(min(MOST_STRIDE, max(LEAST_STRIDE, a_second)))
-
-
-def _line(settings: Settings) -> int:
-    """Return how many rows may wait to be sent: those of a moment, and all that have a worker when nothing limits."""
-    gap = GAP_OF_AUTO if settings.ceiling.is_auto else gap_of(settings.ceiling)
-    return max(LINE, math.ceil(MOMENT / gap)) if gap else settings.max_workers
-
-
 class _Runner:
     """Delivers one prepared run, and ends it."""
 
@@ -197,7 +150,7 @@ class _Runner:
             watch=self._watch,
             wall_clock=terms.wall_clock,
             tally=prepared.earlier.tally,
-            stride=_stride(settings),
+            stride=stride_of(settings),
         )
         self._gate = gate_for(
             settings,
@@ -259,7 +212,7 @@ class _Runner:
         # Three rows at least, so that a row in trouble is never the only one that can ask for the platform; the gate
         # holds how many requests are under way.
         workers = max(ROWS, self._prepared.settings.max_workers)
-        line = _line(self._prepared.settings)
+        line = line_of(self._prepared.settings)
         pool = Pool(self._deliver_row, self._recorder.record, stop=self._stop, max_workers=workers, line=line)
         await pool.run(jobs)
 

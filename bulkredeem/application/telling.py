@@ -12,7 +12,7 @@ from bulkredeem.application.absorbing import mark_of, opened_ledger
 from bulkredeem.application.shelf import Shelved, runs_in
 from bulkredeem.errors import BusyError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import RunLock
-from bulkredeem.ledger import Told
+from bulkredeem.ledger import System, Told
 from bulkredeem.summary import RunState
 
 
@@ -38,7 +38,7 @@ def is_known(reports: Path, base_url: str) -> bool:
     if not reports.is_dir():
         return False
     with opened_ledger(reports) as (ledger, _):
-        return ledger.knows(base_url)
+        return ledger.knows(System.of(base_url, "").base_url)
 
 
 def prune_runs(reports: Path, older_than: float, *, wall_clock: Callable[[], float] = time.time) -> Pruned:

@@ -41,7 +41,7 @@ async def turn_of(reports: Path, settings: Settings, terms: Terms) -> AsyncItera
         remarks = await asyncio.to_thread(absorb_new, reports, terms.turn.ledger)
         yield replace(terms.turn, remarks=remarks)
         return
-    system = System(settings.base_url, settings.username)
+    system = System.of(settings.base_url, settings.username)
     with ExitStack() as resources:
         lock = await _lock(reports, system, settings, terms)
         if lock is not None:

@@ -14,10 +14,11 @@ from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import settings_for
 from bulkredeem.application.rows import RowNumbers, in_step, outcomes_of
-from bulkredeem.application.running import Run, carry_out, client_for
+from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import require_free
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
+from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Client
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import ReportsFolderError, RunNotFoundError

@@ -18,9 +18,10 @@ from bulkredeem.application.intake import judged_rows
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.resuming import settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
-from bulkredeem.application.running import Run, client_for
+from bulkredeem.application.running import Run
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
+from bulkredeem.application.wiring import client_for
 from bulkredeem.delivery import NotRead
 from bulkredeem.errors import BulkRedeemError, ExitCode, RunNotFoundError
 from bulkredeem.model import Correction, Outcome, Status

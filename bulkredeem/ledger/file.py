@@ -10,6 +10,7 @@ from itertools import groupby, islice, permutations
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -115,6 +116,12 @@ class System(NamedTuple):
 
     base_url: str
     username: str
+
+    @classmethod
+    def of(cls, base_url: str, username: str) -> Self:
+        """Return the system of an address, however its host is written, and a user name."""
+        parts = urlsplit(base_url)
+        return cls(parts._replace(netloc=parts.netloc.lower()).geturl(), username)
 
 
 class Entry(NamedTuple):
