@@ -21,7 +21,7 @@ from bulkredeem.application.absorbing import LEDGER_FOLDER, ledger_folder
 from bulkredeem.application.shelf import run_folders
 from bulkredeem.application.turn import LOOKED_AT, lock_name, neighbour_in_words
 from bulkredeem.errors import BusyError, DeadlineError, ExitCode, SignalledError, Stopping
-from bulkredeem.journal import Owner, RunLock, owner_of
+from bulkredeem.journal import Journal, Owner, RunLock, owner_of
 from bulkredeem.journal.lock import user_name
 from bulkredeem.ledger import System
 from bulkredeem.model import Status
@@ -258,6 +258,21 @@ async def test_how_long_it_will_take_is_told_of_a_run_in_one_stretch(rehearsal: 
     until = time.strftime("%H:%M", time.localtime(started_at + 60 + seconds))
     assert f", run {folder.name}, {done} of 20 rows done, until about " in words
     assert until in words
+
+
+async def test_of_a_run_of_which_nothing_is_done_its_rate_tells_how_long_it_takes(rehearsal: Rehearsal) -> None:
+    """Nor can anybody see how fast a run is that was gone on with: its own word counts, until that has passed."""
+    folder = await half_done(rehearsal)
+    with closing(Journal.open_existing(folder / "journal.sqlite")) as journal:
+        journal.note({"resumed_at": repr(NOW)})
+    with taken(rehearsal) as lock:
+        lock.tell(folder.name, NOW + 600)
+        words, late = (
+            neighbour_in_words(REPORTS, lock_name(system(rehearsal)), moment) for moment in (NOW + 60, NOW + 900)
+        )
+    told, at_last = (time.strftime("%H:%M", time.localtime(moment)) for moment in (NOW + 600, NOW + 900))
+    assert words.endswith(f"until about {told}.")
+    assert late.endswith(f"until about {at_last}.")
 
 
 async def test_a_neighbour_that_has_no_run_yet_is_told_without(rehearsal: Rehearsal) -> None:

@@ -87,6 +87,12 @@ def fit_before(deadline: float | None, now: float, settings: Settings) -> int | 
     return max(0, math.ceil((deadline - now) / gap))
 
 
+def ending_at(now: float, requests: int, settings: Settings) -> float | None:
+    """Return when so many requests would be through at the configured rate, begun now; None without a limit."""
+    seconds = seconds_for(requests, settings)
+    return None if seconds is None else now + seconds
+
+
 def seconds_for(requests: int, settings: Settings) -> float | None:
     """Return how long so many requests take at the configured rate, or None when it is no limit."""
     gap = gap_of(settings.ceiling)

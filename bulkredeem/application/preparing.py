@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.arrival import has_changed, stamp_of
-from bulkredeem.application.intake import SNAPSHOT, judged_rows, take_in
+from bulkredeem.application.intake import SNAPSHOT, ending_at, judged_rows, take_in
 from bulkredeem.application.planning import plan_of, selected_by
 from bulkredeem.application.record import JOURNAL, head_of, plan_notes
 from bulkredeem.application.rows import RowNumbers
@@ -238,7 +238,7 @@ def prepare_new(
         )
         undoing.pop_all()
     point_latest_to(folder)
-    turn.tell(run_id)
+    turn.tell(run_id, ending_at(now, content.rows, settings))
     return prepared
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from bulkredeem.application.intake import ending_at
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
 from bulkredeem.application.record import JOURNAL, notes_of, sample_of, settings_of
@@ -125,7 +126,7 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
             resources=resources.pop_all(),
             sample=sample_of(opened.head),
         )
-    turn.tell(info.run_id)
+    turn.tell(info.run_id, ending_at(moment, info.rows - earlier.tally.recorded, settings))
     return prepared, client
 
 

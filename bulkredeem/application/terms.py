@@ -102,10 +102,10 @@ class Turn:
         """Whether it is for this reports folder, however that is written."""
         return self.reports.resolve() == reports.resolve()
 
-    def tell(self, run_id: str) -> None:
-        """Say on which run we work, to those who wait."""
+    def tell(self, run_id: str, until: float | None = None) -> None:
+        """Say on which run we work, and until about when at its rate, to those who wait; None for not known."""
         if self.lock is not None:
-            self.lock.tell(run_id)
+            self.lock.tell(run_id, until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from bulkredeem.application.absorbing import LEDGER_FOLDER, absorb_new, ledger_f
 from bulkredeem.application.shelf import look_at
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.errors import BusyError, DeadlineError, Stopping
-from bulkredeem.journal import RunLock, owner_of
+from bulkredeem.journal import Owner, RunLock, owner_of
 from bulkredeem.ledger import System
 from bulkredeem.model import Status
 from bulkredeem.moments import time_in_words
@@ -87,17 +87,18 @@ def neighbour_in_words(reports: Path, name: str, now: float) -> str:
     if owner is None:
         return "Another run sends with the same ledger and user name."
     what = f"Another run sends with the same ledger and user name: {owner.in_words()}"
-    return f"{what}{_progress(reports / owner.run, now) if owner.run else ''}."
+    return f"{what}{_progress(reports / owner.run, owner, now) if owner.run else ''}."
 
 
-def _progress(folder: Path, now: float) -> str:
+def _progress(folder: Path, owner: Owner, now: float) -> str:
+    """Say how far a run has come, and when it will end: as fast as until now, or else at its rate."""
     run = look_at(folder)
     if run.info is None or run.counts is None:
         return ""
     left = run.counts[Status.PENDING]
     recorded = run.info.rows - left
+    until = owner.until
+    if recorded and run.info.resumed_at is None:
+        until = now + (now - run.info.started_at) / recorded * left
     words = f", run {folder.name}, {recorded:,} of {counted(run.info.rows, 'row')} done"
-    if not recorded or run.info.resumed_at is not None:
-        return words
-    seconds = (now - run.info.started_at) / recorded * left
-    return f"{words}, until about {time_in_words(now + seconds, now)}"
+    return f"{words}, until about {time_in_words(max(until, now), now)}" if until else words

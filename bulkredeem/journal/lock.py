@@ -42,6 +42,8 @@ class Owner:
     """The operating system's name of who started it, or empty when it has not been said."""
     run: str = ""
     """The run it works on, where the lock is for more than one; else empty."""
+    until: float = 0.0
+    """When that run would end at its rate, in seconds since the epoch; 0.0 when nobody knows."""
 
     def in_words(self) -> str:
         """Name it for a person."""
@@ -78,10 +80,13 @@ class RunLock:
             undoing.pop_all()
         return cls(descriptor, owner)
 
-    def tell(self, run: str) -> None:
-        """Say on which run its owner works now; that nobody can be told is no reason not to."""
+    def tell(self, run: str, until: float | None = None) -> None:
+        """Say on which run its owner works now, and until about when; None when that is not known.
+
+        That nobody can be told is no reason not to work.
+        """
         with suppress(OSError):
-            _write_owner(self._descriptor, replace(self._owner, run=run))
+            _write_owner(self._descriptor, replace(self._owner, run=run, until=until or 0.0))
 
     def __enter__(self) -> Self:
         return self
