@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkredeem.application.intake import judged_rows, rows_where, take_in
+from bulkredeem.application.intake import judged_rows, require_columns, rows_where, take_in
 from bulkredeem.application.planning import SAMPLE, Plan, _Sampler, plan_of, selected_by, spread, unselected
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.rulings import Rulings
@@ -54,7 +54,7 @@ def rows(numbers: Sequence[int], store: str = "17") -> list[list[str]]:
 
 def planned(folder: Path, columns: ColumnMap, **flags: Any) -> tuple[Plan, list[Planned]]:
     """Return the plan for a snapshot, with what it says of the rows."""
-    with plan_of(folder, columns, load_settings(flags)) as plan:
+    with plan_of(folder, columns, load_settings(flags), source="fixes.csv") as plan:
         return plan, list(plan.planned())
 
 
@@ -111,7 +111,10 @@ def test_the_first_pass_asks_whether_to_go_on(taken: Taken) -> None:
         raise ZeroDivisionError
 
     folder, columns = taken(rows([2]))
-    with pytest.raises(ZeroDivisionError), plan_of(folder, columns, load_settings({}), stop):
+    with (
+        pytest.raises(ZeroDivisionError),
+        plan_of(folder, columns, load_settings({}), source="fixes.csv", proceed=stop),
+    ):
         pass
 
 
@@ -161,18 +164,20 @@ def test_an_escaped_cell_is_found_by_what_it_says(taken: Taken) -> None:
     ("header", "sentence"),
     [
         pytest.param(
-            HEADER, "The file has no column 'shop' for --only or --first to look at; it has 'redemptionId', ", id="none"
+            HEADER,
+            "fixes.csv has no column 'shop' for --only or --first to look at; it has 'redemptionId', ",
+            id="none",
         ),
-        pytest.param([*HEADER[:3], "Shop", "shop "], "The file has more than one column 'shop' for --only", id="two"),
+        pytest.param([*HEADER[:3], "Shop", "shop "], "a.csv has more than one column 'shop' for --only", id="two"),
     ],
 )
 def test_a_column_that_is_not_there_once_is_named_with_those_that_are(
     taken: Taken, header: list[str], sentence: str
 ) -> None:
     """Nothing is guessed: a wrong word would select no row, and nobody would notice."""
-    folder, columns = taken([["AB0002", "B-2", "919900000002"] + [""] * (len(header) - 3)], header)
+    _, columns = taken([["AB0002", "B-2", "919900000002"] + [""] * (len(header) - 3)], header)
     with pytest.raises(InputFileError) as caught:
-        rows_where(folder, columns, Condition.parse("shop=17"))
+        require_columns(("", "shop=17"), columns, "a.csv")
     assert str(caught.value).startswith(sentence)
 
 

@@ -245,6 +245,8 @@ async def test_prune_as_a_command_names_what_it_removed(rehearsal: Rehearsal, ty
     old, new = [(await rehearsal.run(rehearsal.file(1), resend=True)).folder for _ in range(2)]
     make_old(old, days=91)
     make_old(new, days=89)
+    refused = typed("prune", "--keep", "90")
+    assert (refused.code, refused.err) == (2, "--keep: '90' says nothing of days or hours; write it like 90d or 12h.\n")
     ended = typed("prune", "--keep", "90d")
     assert ended.code == ExitCode.DONE
     assert f"Removed: {old}" in ended.out

@@ -67,7 +67,7 @@ def check_file(path: Path, settings: Settings, *, wall_clock: Callable[[], float
     found = _Found()
     with tempfile.TemporaryDirectory(prefix="bulkredeem-") as folder:
         intake = take_in(path, Path(folder), settings, durable=False)
-        with plan_of(Path(folder), intake.columns, settings, note=found.note) as plan:
+        with plan_of(Path(folder), intake.columns, settings, source=str(path), note=found.note) as plan:
             for planned in plan.planned():
                 found.note_planned(planned)
     return CheckReport(

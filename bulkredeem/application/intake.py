@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import starmap
 from pathlib import Path
 from typing import Final
@@ -58,25 +58,28 @@ def judged_rows(
 
 
 def rows_where(folder: Path, columns: ColumnMap, condition: Condition) -> RowNumbers:
-    """Return the rows of the snapshot whose cell is as the condition says. Raises InputFileError for no such column."""
-    index = _index_of(columns, condition.header)
+    """Return the rows of the snapshot whose cell is as the condition says; its column is there."""
+    index = _names(columns).index(condition.header.casefold())
     cells = read_cells(folder / SNAPSHOT, ColumnMap(headers=columns.headers, used={condition.header: index}))
     return RowNumbers(number for number, (cell,), damage in cells if damage is None and cell.strip() == condition.value)
 
 
-def require_column(condition: str, columns: ColumnMap) -> None:
-    """Raise InputFileError for a condition, unless it is empty, on a column that is not there."""
-    if condition:
-        _index_of(columns, Condition.parse(condition).header)
+def require_columns(conditions: Iterable[str], columns: ColumnMap, source: str) -> None:
+    """Raise InputFileError for a condition on a column that is not there; an empty one is none.
+
+    `source` is what a person calls the file.
+    """
+    for condition in filter(None, conditions):
+        header = Condition.parse(condition).header
+        count = _names(columns).count(header.casefold())
+        if count != 1:
+            how = "more than one column" if count else "no column"
+            listed = ", ".join(repr(name) for name in columns.headers[:_LISTED])
+            raise InputFileError(f"{source} has {how} {header!r} for --only or --first to look at; it has {listed}.")
 
 
-def _index_of(columns: ColumnMap, header: str) -> int:
-    names = [name.strip().casefold() for name in columns.headers]
-    if names.count(header.casefold()) != 1:
-        how = "no column" if header.casefold() not in names else "more than one column"
-        listed = ", ".join(repr(name) for name in columns.headers[:_LISTED])
-        raise InputFileError(f"The file has {how} {header!r} for --only or --first to look at; it has {listed}.")
-    return names.index(header.casefold())
+def _names(columns: ColumnMap) -> list[str]:
+    return [name.strip().casefold() for name in columns.headers]
 
 
 def fit_before(deadline: float | None, now: float, settings: Settings) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bulkredeem.application.intake import judged_rows, require_column, rows_where
+from bulkredeem.application.intake import judged_rows, require_columns, rows_where
 from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.columns import ColumnMap
 from bulkredeem.journal import Planned
@@ -41,16 +41,18 @@ def plan_of(
     folder: Path,
     columns: ColumnMap,
     settings: Settings,
+    *,
+    source: str,
     proceed: Callable[[], None] = lambda: None,
     note: Callable[[Job], None] | None = None,
 ) -> Iterator[Plan]:
     """Look at all rows of a snapshot; the plan is of use inside only.
 
-    `note` hears of each row, as what it comes to without its neighbours in the file. Raises InputFileError for a
-    condition on a column that is not there, and what `proceed` raises.
+    `source` is what a person calls the file. `note` hears of each row, as what it comes to without its neighbours.
+    Raises InputFileError for a condition on a column that is not there, and what `proceed` raises.
     """
+    require_columns((settings.only, settings.first), columns, source)
     selected = selected_by(settings.only, folder, columns)
-    require_column(settings.first, columns)
     profiler, sampler = Profiler(), _Sampler()
     with Glance() as glance, Overlaps(settings.on_conflict) as overlaps:
         for number, job in enumerate(judged_rows(folder, columns, settings.rules)):

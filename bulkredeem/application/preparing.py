@@ -213,7 +213,7 @@ def prepare_new(
         content = write_snapshot(folder)
         info = _info(run_id, content, settings, now)
         kind = network_type_of(folder)
-        with plan_of(folder, content.columns, settings, proceed) as plan:
+        with plan_of(folder, content.columns, settings, source=content.path, proceed=proceed) as plan:
             head = head_of(info, content.columns, settings.public(), _digest(folder)) | plan_notes(plan)
             journal = Journal.create(
                 folder / JOURNAL, head, doubted=content.doubted, planned=plan.planned(), network=bool(kind)

@@ -49,6 +49,8 @@ def tell_history(identifier: str, settings: Settings) -> ExitCode:
 def prune_runs(keep: str, settings: Settings) -> ExitCode:
     """Remove old runs, and say which."""
     console = make_console(on_stderr=settings.json_summary)
+    if keep.strip().isdecimal():
+        raise ConfigurationError(f"--keep: {keep!r} says nothing of days or hours; write it like 90d or 12h.")
     try:
         seconds = parse_duration(keep, most=LONGEST_KEPT)
     except ValueError as exc:
