@@ -165,7 +165,7 @@ def test_an_escaped_cell_is_found_by_what_it_says(taken: Taken) -> None:
     [
         pytest.param(
             HEADER,
-            "fixes.csv has no column 'shop' for --only or --first to look at; it has 'redemptionId', ",
+            "a.csv has no column 'shop' for --only or --first to look at; it has 'redemptionId', ",
             id="none",
         ),
         pytest.param([*HEADER[:3], "Shop", "shop "], "a.csv has more than one column 'shop' for --only", id="two"),
