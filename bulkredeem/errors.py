@@ -83,6 +83,12 @@ class LedgerError(BulkRedeemError):
     exit_code = ExitCode.COULD_NOT_START
 
 
+class LedgerLostError(BulkRedeemError):
+    """The ledger cannot be read any more while rows are sent; what was sent is recorded."""
+
+    exit_code = ExitCode.STOPPED_EARLY
+
+
 class PaceError(BulkRedeemError):
     """The state of the key's pace cannot be kept where it is to be shared; what was sent is recorded."""
 
@@ -117,6 +123,10 @@ class GuardError(BulkRedeemError):
     """Something looks so wrong that a person must look first: the rows not sent are pending."""
 
     exit_code = ExitCode.STOPPED_EARLY
+
+
+class WrongProgramError(GuardError):
+    """A reply names another loyalty program than was meant: what was sent so far was applied there."""
 
 
 class DeclinedError(BulkRedeemError):

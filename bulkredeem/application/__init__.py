@@ -2,7 +2,7 @@
 
 from bulkredeem.application.checking import CheckReport, check_file
 from bulkredeem.application.pacing import pace_of
-from bulkredeem.application.resuming import abandon_run, report_run, resume_run
+from bulkredeem.application.resuming import abandon_run, at_its_system, report_run, resume_run
 from bulkredeem.application.retrying import Choice, retry_run
 from bulkredeem.application.running import Run, run_file, until_arrived
 from bulkredeem.application.shelf import (
@@ -15,7 +15,7 @@ from bulkredeem.application.shelf import (
     unfinished_in,
 )
 from bulkredeem.application.telling import Pruned, is_known, prune_runs, story_of
-from bulkredeem.application.terms import Ask, Live, Observer, Start, Terms, Turn
+from bulkredeem.application.terms import Ask, Live, Observer, Start, Terms, Turn, stop_at
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.undoing import undo_run
 
@@ -32,6 +32,7 @@ __all__ = [
     "Terms",
     "Turn",
     "abandon_run",
+    "at_its_system",
     "check_file",
     "find_run",
     "is_known",
@@ -45,6 +46,7 @@ __all__ = [
     "run_file",
     "runs_in",
     "settled_rows",
+    "stop_at",
     "story_of",
     "turn_of",
     "undo_run",

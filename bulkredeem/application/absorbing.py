@@ -6,7 +6,7 @@ Who needs the ledger brings it up to date first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -29,18 +29,21 @@ LEDGER_FOLDER: Final = "ledger"
 LEDGER: Final = "ledger.sqlite"
 """Its name in that folder."""
 ALREADY_APPLIED: Final = "ALREADY_APPLIED"
+NOT_SELECTED: Final = "NOT_SELECTED"
 _NOT_READ: Final = "What {folder} has applied is not known to the ledger, since it cannot be read: {why}"
 
 
 @contextmanager
-def opened_ledger(reports: Path) -> Iterator[tuple[Ledger, tuple[str, ...]]]:
+def opened_ledger(
+    reports: Path, proceed: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Ledger, tuple[str, ...]]]:
     """Give the ledger of a reports folder, brought up to date, and what a person should know of that.
 
-    Raises LedgerError, and ReportsFolderError when there can be none.
+    Raises LedgerError, ReportsFolderError when there can be none, and what `proceed` raises to end it.
     """
     folder = ledger_folder(reports)
     with Ledger.open(folder / LEDGER, network=bool(network_type_of(folder))) as ledger:
-        yield ledger, absorb_new(reports, ledger)
+        yield ledger, absorb_new(reports, ledger, proceed)
 
 
 def ledger_folder(reports: Path) -> Path:
@@ -53,15 +56,18 @@ def ledger_folder(reports: Path) -> Path:
     return folder
 
 
-def absorb_new(reports: Path, ledger: Ledger) -> tuple[str, ...]:
-    """Absorb every run that nobody works on and whose journal has changed; return what a person should know of it."""
+def absorb_new(reports: Path, ledger: Ledger, proceed: Callable[[], None] = lambda: None) -> tuple[str, ...]:
+    """Absorb every run that nobody works on and whose journal has changed; return what a person should know of it.
+
+    `proceed` is asked before every row and raises what is to end it; a run is absorbed whole or not at all.
+    """
     marks = ledger.marks()
     remarks = []
     for folder in run_folders(reports):
         mark = mark_of(folder)
         if mark and marks.get(folder.name) != mark and not owner_of(folder):
             try:
-                _absorb(folder, ledger, mark)
+                _absorb(folder, ledger, mark, proceed)
             except (JournalError, KeyError, ValueError, OSError) as exc:
                 why = str(exc) if isinstance(exc, JournalError) else type(exc).__name__
                 remarks.append(_NOT_READ.format(folder=folder, why=why))
@@ -80,12 +86,12 @@ def mark_of(folder: Path) -> str:
     return "; ".join(stats)
 
 
-def _absorb(folder: Path, ledger: Ledger, mark: str) -> None:
+def _absorb(folder: Path, ledger: Ledger, mark: str, proceed: Callable[[], None]) -> None:
     with closing(Journal.open_to_read(folder / JOURNAL)) as journal:
         head = journal.head()
         check_snapshot(folder / SNAPSHOT, head)
         entry = _entry(head, journal, mark)
-        ledger.absorb(entry, _events(folder, journal, head))
+        ledger.absorb(entry, _events(folder, journal, head, proceed))
 
 
 def _entry(head: Mapping[str, str], journal: Journal, mark: str) -> Entry:
@@ -108,7 +114,7 @@ def _entry(head: Mapping[str, str], journal: Journal, mark: str) -> Entry:
         kind=kind_of(info),
         state=ending.state if ending else RunState.CRASHED,
         rows=info.rows,
-        left_over=info.rows - sum(counts[status] for status in DONE),
+        left_over=info.rows - sum(counts[status] for status in DONE) + journal.number_with(NOT_SELECTED),
         profile=head.get(PROFILE, ""),
         mark=mark,
     )
@@ -119,7 +125,7 @@ def kind_of(info: RunInfo) -> str:
     return "undo" if info.undo_of else "retry" if info.retry_of else "run"
 
 
-def _events(folder: Path, journal: Journal, head: Mapping[str, str]) -> Iterator[Event]:
+def _events(folder: Path, journal: Journal, head: Mapping[str, str], proceed: Callable[[], None]) -> Iterator[Event]:
     """Yield what the run did to each field, also what it may have done."""
     snapshot = folder / SNAPSHOT
     columns, rules = columns_of(head, read_headers(snapshot)), rules_of(settings_of(head))
@@ -128,6 +134,7 @@ def _events(folder: Path, journal: Journal, head: Mapping[str, str]) -> Iterator
     last = _last_moment(head, journal)
     outcomes = outcomes_of(journal)
     for job in judged_rows(folder, columns, rules):
+        proceed()
         told = outcomes(job.row_number)
         if told is None and job.row_number in doubtful:
             told = Outcome(

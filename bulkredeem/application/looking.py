@@ -39,18 +39,21 @@ class Looker:
         *,
         existing_keep: bool,
         record_previous: bool,
+        doubted_at: float = 0.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Take how to read back, where old values are remembered, and what makes that durable (`commit`).
 
         `existing_keep` leaves another value alone that the platform has already, `record_previous` remembers what there
-        was. `wall_clock` gives seconds since the epoch.
+        was. `doubted_at` is when rows that may have been applied before were, at the latest, and `wall_clock` gives the
+        time; both in seconds since the epoch.
         """
         self._reader = reader
         self._journal = journal
         self._commit = commit
         self._existing_keep = existing_keep
         self._record_previous = record_previous
+        self._doubted_at = doubted_at
         self._wall_clock = wall_clock
 
     async def look(self, correction: Correction) -> Correction | Outcome:
@@ -68,7 +71,8 @@ class Looker:
 
     async def _remember(self, correction: Correction, current: Current) -> None:
         before = {field: current.value_of(field) for field in correction.values}
-        self._journal.remember(correction.row_number, before)
+        # Read before, and not sent then, a row may have been changed by somebody since.
+        self._journal.remember(correction.row_number, before, anew=not correction.may_be_applied)
         await self._commit()
 
     def _decided(self, correction: Correction, current: Current) -> Correction | Outcome:
@@ -103,7 +107,9 @@ class Looker:
         not_sent = f"not sent: {not_read.message}"
         if correction.may_be_applied:
             words = f"{SENT_BEFORE.message}; {not_sent}"
-            return self._outcome(correction, SENT_BEFORE.status, SENT_BEFORE.code, words)
+            still = self._outcome(correction, SENT_BEFORE.status, SENT_BEFORE.code, words)
+            # A doubt is as old as the try that left it: what others have set since comes after it.
+            return replace(still, finished_at=self._doubted_at or still.finished_at)
         return self._outcome(correction, Status.FAILED, not_read.code, not_sent)
 
     def _outcome(self, correction: Correction, status: Status, code: str, message: str) -> Outcome:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import SNAPSHOT
-from bulkredeem.application.record import JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
+from bulkredeem.application.record import GUARDED, JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows
 from bulkredeem.columns import ColumnMap
@@ -114,6 +114,7 @@ def _record_death(journal: Journal, snapshot: Path, info: RunInfo) -> Ending:
         finished_at=max(totals.last_finished_at or 0.0, info.resumed_at or info.started_at),
         requests=max(totals.attempts, int(journal.head().get("requests", "0"))),
         exit_code=None,
+        is_guarded=bool(journal.head().get(GUARDED)),
     )
     journal.note(notes_of(ending))
     return ending

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bulkredeem.application.absorbing import NOT_SELECTED
 from bulkredeem.application.intake import judged_rows, require_columns, rows_where
 from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.columns import ColumnMap
@@ -17,7 +18,6 @@ from bulkredeem.overlaps import Glance, Overlaps
 from bulkredeem.profile import Profile, Profiler
 from bulkredeem.settings import Settings
 
-NOT_SELECTED: Final = "NOT_SELECTED"
 SAMPLE: Final = 200
 """Rows, spread over the file, of which the canaries and the like are chosen."""
 _ASKED_EVERY: Final = 1_000

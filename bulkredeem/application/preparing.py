@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Final
 from bulkredeem.application.arrival import has_changed, stamp_of
 from bulkredeem.application.intake import SNAPSHOT, ending_at, judged_rows, take_in
 from bulkredeem.application.planning import plan_of, selected_by
-from bulkredeem.application.record import JOURNAL, head_of, plan_notes
+from bulkredeem.application.record import JOURNAL, head_of, info_of, plan_notes
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.rulings import Rulings
 from bulkredeem.application.terms import Turn
@@ -59,6 +60,8 @@ class Content:
     """The run whose values these rows take back, or empty."""
     doubted: Iterable[int] = ()
     """Rows that the run before may have had applied."""
+    doubted_at: float = 0.0
+    """When it may have, at the latest; in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ class Earlier:
     """The rows that have one: they are never sent again."""
     doubted: RowNumbers
     """The rows that have none and may have been applied all the same."""
+    doubted_at: float
+    """When they may have been, at the latest; in seconds since the epoch."""
     requests: int = 0
     """Tries on the wire."""
 
@@ -146,20 +151,18 @@ def prepare_file(path: Path, settings: Settings, turn: Turn, proceed: Callable[[
             raise StillGrowing
         check_rows(path, intake.rows, settings)
         remarks.extend(same_content(path, intake.sha256, settings, turn))
+        as_of, knew_at = _age(path, intake, settings, turn, now)
         return Content(
             path=_as_text(path),
             sha256=intake.sha256,
-            as_of=_as_of(intake, settings, turn, now),
+            as_of=as_of,
+            knew_at=knew_at,
             rows=intake.rows,
             columns=intake.columns,
         )
 
     prepared = prepare_new(settings, turn, write_snapshot, proceed, now)
-    return replace(
-        prepared,
-        remarks=(*remarks, *prepared.remarks),
-        earlier_profiles=tuple(turn.ledger.profiles(turn.system)),
-    )
+    return replace(prepared, remarks=(*remarks, *prepared.remarks))
 
 
 class StillGrowing(Exception):  # noqa: N818  it is no error, it is why a file is read once more
@@ -191,10 +194,22 @@ def same_content(path: Path, sha256: str, settings: Settings, turn: Turn) -> tup
     raise InputFileError(f"{words}; {advice}, or run it all the same with --same-file ok.")
 
 
-def _as_of(intake: Intake, settings: Settings, turn: Turn, now: float) -> float:
-    """Return how old the file's knowledge is."""
+def _age(path: Path, intake: Intake, settings: Settings, turn: Turn, now: float) -> tuple[float | None, float | None]:
+    """Return the file's as-of, and when the run began that brought its knowledge if that was an earlier one.
+
+    A report that is run where it lies knows no more than its run, and a little less than what that run has applied:
+    rows stand in it that must not replace what others of their file have set.
+    """
     if settings.as_of:
-        return parse_moment(settings.as_of, now)
+        return parse_moment(settings.as_of, now), None
+    if (path.parent / JOURNAL).is_file():
+        with closing(Journal.open_to_read(path.parent / JOURNAL)) as journal:
+            info = info_of(journal.head())
+        return info.as_of, math.nextafter(info.knew_at or info.started_at, 0.0)
+    return _as_of(intake, turn, now), None
+
+
+def _as_of(intake: Intake, turn: Turn, now: float) -> float:
     seen = turn.ledger.as_of(intake.sha256)
     # A server's clock may run ahead; knowledge of tomorrow would be in the way of all that is mended today.
     return min(intake.modified_at, now) if seen is None else seen
@@ -229,12 +244,18 @@ def prepare_new(
             settings=settings,
             journal=journal,
             log=log,
-            earlier=Earlier(tally=Tally(), settled=RowNumbers(()), doubted=RowNumbers(journal.doubted())),
+            earlier=Earlier(
+                tally=Tally(),
+                settled=RowNumbers(()),
+                doubted=RowNumbers(journal.doubted()),
+                doubted_at=content.doubted_at,
+            ),
             turn=turn,
             remarks=network_remarks(settings.reports, kind),
             resources=resources.pop_all(),
             sample=plan.sample,
             profile=plan.profile,
+            earlier_profiles=() if content.undo_of else tuple(turn.ledger.profiles(turn.system)),
         )
         undoing.pop_all()
     point_latest_to(folder)

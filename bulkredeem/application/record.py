@@ -17,6 +17,8 @@ JOURNAL: Final = "journal.sqlite"
 SNAPSHOT_SHA256: Final = "snapshot_sha256"
 """A journal of version 1 has no such key, and knows neither the run's reach nor the rows left in doubt."""
 
+GUARDED: Final = "guarded"
+"""The key that says, with any word, that a guard has stopped the run, or that a person was asked and has not agreed."""
 PROFILE: Final = "profile"
 """The key of what the run's values look like, as JSON."""
 
@@ -101,7 +103,7 @@ def ending_of(head: Mapping[str, str]) -> Ending | None:
         exit_code=int(head["exit_code"]) if head["exit_code"] else None,
         stop_reason=head["stop_reason"],
         allowed=head.get("allowed", ""),
-        is_guarded=bool(head.get("guarded")),
+        is_guarded=bool(head.get(GUARDED)),
     )
 
 
@@ -114,7 +116,7 @@ def notes_of(ending: Ending) -> dict[str, str]:
         "requests": str(ending.requests),
         "exit_code": "" if ending.exit_code is None else str(ending.exit_code),
         "allowed": ending.allowed,
-        "guarded": "yes" if ending.is_guarded else "",
+        GUARDED: "yes" if ending.is_guarded else "",
     }
 
 

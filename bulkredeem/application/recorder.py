@@ -35,18 +35,21 @@ class Recorder:
         wall_clock: Callable[[], float],
         tally: Tally | None = None,
         stride: int = 1,
+        doubted_at: float = 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Record on.
 
         `watch` hears of each outcome; `wall_clock` gives seconds since the epoch. `tally` holds what was recorded
-        before; None for a new run. The reach is raised by `stride` rows at a time.
+        before; None for a new run. The reach is raised by `stride` rows at a time. `doubted_at`, in seconds since the
+        epoch, is when rows that stay in doubt without being sent again may have been applied.
         """
         self.tally = tally or Tally()
         self.marked = RowNumbers(())
         """The rows that were said to go ahead of others."""
         self._journal = journal
         self._stride = stride
+        self._doubted_at = doubted_at
         self._reach = 0
         self._asked = 0
         self._log = log
@@ -131,7 +134,8 @@ class Recorder:
                 error_code=result.code,
                 error_message=result.message,
                 reason=result.message,
-                finished_at=self._wall_clock(),
+                # A doubt is as old as the try that left it: what others have set since comes after it.
+                finished_at=(self._doubted_at if result.status is Status.IN_DOUBT else 0.0) or self._wall_clock(),
             )
         problems = result.problems
         return Outcome(

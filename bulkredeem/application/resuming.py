@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from bulkredeem.application.intake import ending_at
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
-from bulkredeem.application.record import JOURNAL, notes_of, sample_of, settings_of
+from bulkredeem.application.record import GUARDED, JOURNAL, notes_of, sample_of, settings_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import require_free
@@ -21,6 +21,7 @@ from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Client
 from bulkredeem.errors import ExitCode, HeldError, JournalUnreadableError, OtherSystemError, RunNotFoundError
+from bulkredeem.journal import Journal
 from bulkredeem.report import point_latest_to
 from bulkredeem.runlog import RunLog
 from bulkredeem.settings import Settings, changed, other_system, restored
@@ -46,9 +47,36 @@ async def resume_run(folder: Path, now: Settings, flags: Mapping[str, Any], term
     OtherSystemError when the settings of today are for another one.
     """
     require_free(folder)
-    async with turn_of(folder.parent, now, terms) as turn:
+    async with turn_of(folder.parent, at_its_system(folder, now), terms) as turn:
         prepared, client = await asyncio.to_thread(_reopen, folder, now, flags, terms, turn)
         return await carry_out(prepared, client, terms)
+
+
+def at_its_system(folder: Path, now: Settings) -> Settings:
+    """Return today's settings, with what they leave open of the system filled in from those of a run.
+
+    Whose turn it is, and what the ledger knows, goes by the system where the run's rows are sent. Raises
+    JournalUnreadableError.
+    """
+    with closing(Journal.open_to_read(folder / JOURNAL)) as journal:
+        head = journal.head()
+    stored = _stored(folder, head)
+    left_open = {name: stored[name] for name in ("base_url", "username") if not getattr(now, name)}
+    environment = {} if now.environment else {"environment": head.get("environment", "")}
+    return now.model_copy(update=left_open | environment)
+
+
+def _stored(folder: Path, head: Mapping[str, str]) -> Mapping[str, Any]:
+    try:
+        return settings_of(head)
+    except (KeyError, ValueError) as exc:
+        raise _senseless(folder, exc) from None
+
+
+def _senseless(folder: Path, error: Exception) -> JournalUnreadableError:
+    # What pydantic says of a value quotes it: only the kind of error is told.
+    words = f"The settings in {folder / JOURNAL} make no sense ({type(error).__name__}); it was left as it is."
+    return JournalUnreadableError(words)
 
 
 def abandon_run(folder: Path, reason: str, now: float) -> Run:
@@ -74,13 +102,11 @@ def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tup
     Raises OtherSystemError when those of today are for another system: its password is not for the run's, and
     JournalUnreadableError when the stored ones make no sense.
     """
+    stored = _stored(opened.folder, opened.head)
     try:
-        stored = settings_of(opened.head)
         own = restored(stored, now, flags)
     except (KeyError, ValueError) as exc:
-        # From None: what pydantic says of a value quotes it.
-        words = f"The settings in {opened.folder / JOURNAL} make no sense ({type(exc).__name__}); it was left as it is."
-        raise JournalUnreadableError(words) from None
+        raise _senseless(opened.folder, exc) from None
     others = other_system(stored, now)
     if others:
         raise OtherSystemError(
@@ -109,9 +135,13 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
         earlier = _earlier(opened)
         log = resources.enter_context(RunLog(folder, run_id=opened.info.run_id, level=settings.log_level))
         terms.stop.check()
-        info = replace(opened.info, resumed_at=moment)
+        info = replace(
+            opened.info, resumed_at=moment, by=now.by or opened.info.by, reason=now.reason or opened.info.reason
+        )
         # From here on the journal says that it runs: if this process dies, its rows are in doubt once more.
-        opened.journal.note({"state": RunState.RUNNING, "resumed_at": repr(moment)})
+        opened.journal.note(
+            {"state": RunState.RUNNING, "resumed_at": repr(moment), "by": info.by, "reason": info.reason, GUARDED: ""}
+        )
         point_latest_to(folder)
         prepared = Prepared(
             folder=folder,
@@ -138,6 +168,7 @@ def _earlier(opened: Opened) -> Earlier:
         tally=tally,
         settled=RowNumbers(opened.journal.settled()),
         doubted=RowNumbers(opened.journal.doubted()),
+        doubted_at=opened.ending.finished_at,
         requests=opened.ending.requests,
     )
 

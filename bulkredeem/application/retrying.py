@@ -12,7 +12,7 @@ from typing import Any, Final
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
-from bulkredeem.application.resuming import settings_for
+from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import Shelved, require_free, runs_in
@@ -23,6 +23,7 @@ from bulkredeem.client import Client
 from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import Journal
 from bulkredeem.model import DONE, Status
+from bulkredeem.overlaps import CONFLICTING_ROWS
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import Record, copy_records, read_records
 from bulkredeem.summary import UNFINISHED, counted
@@ -49,6 +50,8 @@ class Choice:
     def wants(self, status: Status, error_code: str) -> bool:
         """Say whether a row with this verdict is wanted."""
         statuses = self.statuses or (NOT_DONE if self.codes else USUAL)
+        if error_code == CONFLICTING_ROWS:
+            return False  # alone, without those it fights with, it would win
         return status in statuses & NOT_DONE and (not self.codes or not self.codes.isdisjoint(error_code.split("; ")))
 
 
@@ -58,7 +61,7 @@ async def retry_run(folder: Path, now: Settings, flags: Mapping[str, Any], choic
     Raises what `resume_run` raises, and RunNotFoundError also for a run that is not at its end.
     """
     require_free(folder)
-    async with turn_of(now.reports, now, terms) as turn:
+    async with turn_of(now.reports, at_its_system(folder, now), terms) as turn:
         prepared = await asyncio.to_thread(_prepare, folder, now, flags, choice, terms, turn)
         if prepared is None:
             return None
@@ -109,6 +112,7 @@ class _Selection:
             knew_at=info.knew_at or info.started_at,
             undo_of=info.undo_of,
             doubted=(number for number in self.rows if number in self.doubted),
+            doubted_at=self.opened.ending.finished_at,
         )
 
 

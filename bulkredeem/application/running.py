@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bulkredeem import __version__
 from bulkredeem.application.arrival import await_file, move_away
@@ -22,7 +22,7 @@ from bulkredeem.application.preparing import Prepared, StillGrowing, prepare_fil
 from bulkredeem.application.record import notes_of
 from bulkredeem.application.recorder import Recorder
 from bulkredeem.application.sending import Sending
-from bulkredeem.application.terms import Live, Start, Terms, Turn
+from bulkredeem.application.terms import Live, Start, Terms, Turn, stop_at
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for, delivery_for, gate_for, line_of, pace_for, stride_of
 from bulkredeem.client import Client
@@ -36,6 +36,7 @@ from bulkredeem.errors import (
     ReportError,
     SignalledError,
     Stopping,
+    WrongProgramError,
 )
 from bulkredeem.model import Answer, Correction, Job, Outcome, Rate, Status
 from bulkredeem.outage import ROWS
@@ -44,9 +45,6 @@ from bulkredeem.processor import Pool
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
 from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
-
-CLOCK_LOOKED_AT: Final = 60.0
-"""Seconds between two looks at the clock while a deadline is waited for: it may be set in the meantime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +149,7 @@ class _Runner:
             wall_clock=terms.wall_clock,
             tally=prepared.earlier.tally,
             stride=stride_of(settings),
+            doubted_at=prepared.earlier.doubted_at,
         )
         self._gate = gate_for(
             settings,
@@ -172,6 +171,7 @@ class _Runner:
             self._recorder.commit,
             existing_keep=settings.existing == "keep",
             record_previous=settings.record_previous,
+            doubted_at=prepared.earlier.doubted_at,
             wall_clock=terms.wall_clock,
         )
         self._at_once = False
@@ -193,7 +193,7 @@ class _Runner:
     async def _deliver(self) -> None:
         """Send until the rows or the wish to go on are used up; what goes wrong becomes the stop's cause."""
         committer = asyncio.create_task(self._recorder.keep_committing(self._stop.request))
-        timer = asyncio.create_task(self._stop_at_the_deadline())
+        timer = asyncio.create_task(stop_at(self._deadline, self._stop, wall_clock=self._wall_clock))
         try:
             self._log_start()
             async with self._client:
@@ -240,21 +240,12 @@ class _Runner:
         self._sending.echoed(correction, echo)
         expected, found = self._prepared.settings.expect_program_id, echo.get("programId")
         if expected is not None and found is not None and str(found) != str(expected):
-            self._stop.request(
-                GuardError(
+            self._sending.alarm(
+                WrongProgramError(
                     f"row {correction.row_number} is in the program {found}, and expect_program_id is {expected}:"
                     " is this the right system? What was sent so far was applied there"
                 )
             )
-
-    async def _stop_at_the_deadline(self) -> None:
-        """Ask for a stop when the deadline has come; end earlier when the run stops for another reason."""
-        if self._deadline is None:
-            return
-        with suppress(Stopping):
-            while (left := self._deadline - self._wall_clock()) > 0:
-                await self._stop.sleep(min(left, CLOCK_LOOKED_AT))
-            self._stop.request(DeadlineError("the deadline has come"))
 
     def _start(self) -> Start:
         prepared, settings = self._prepared, self._prepared.settings
@@ -382,14 +373,14 @@ class _Runner:
         """
         journal = self._prepared.journal
         if not journal.waiting:
-            self._clear_marks()
             journal.doubt(self._left_in_doubt)
+            self._clear_marks()
             journal.note(notes_of(_ending_of(run)))
 
     def _clear_marks(self) -> None:
         """Take back what was said of rows that were to go ahead of others: it is known now what became of them."""
-        before = self._prepared.earlier.doubted
-        if cleared := [number for number in self._recorder.marked if number not in before]:
+        before, left = self._prepared.earlier.doubted, self._left_in_doubt
+        if cleared := [number for number in self._recorder.marked if number not in before and number not in left]:
             self._prepared.journal.clear_doubt(cleared)
 
     def _write_summary(self, run: Run, _cause: BaseException | None) -> None:
@@ -397,7 +388,8 @@ class _Runner:
 
     def _is_stopped(self, summary: Summary, cause: BaseException | None) -> bool:
         """Whether something was left undone; a stop that was asked for after the last row stopped nothing."""
-        asked_for = isinstance(cause, SignalledError | DeadlineError) and not self._at_once
+        asked_for = isinstance(cause, SignalledError | DeadlineError | GuardError) and not self._at_once
+        asked_for = asked_for and not isinstance(cause, WrongProgramError)
         return cause is not None and not (asked_for and not summary.counts[Status.PENDING])
 
     def _ending(self, summary: Summary, cause: BaseException | None) -> Ending:
@@ -409,7 +401,7 @@ class _Runner:
             requests=self._requests(),
             exit_code=self._exit_code(summary, cause),
             allowed=self._allowed(),
-            is_guarded=stopped and isinstance(cause, GuardError),
+            is_guarded=stopped and self._sending.is_alarmed,
         )
 
     def _allowed(self) -> str:

@@ -7,12 +7,14 @@ know which rows may have been applied.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
 from bulkredeem.application.planning import spread
 from bulkredeem.application.preparing import Prepared
+from bulkredeem.application.record import GUARDED
 from bulkredeem.application.recorder import Recorder
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.terms import Terms
@@ -44,7 +46,8 @@ class Sending:
         self._ahead = RowNumbers(())
         """The rows that go ahead of those before them just now."""
         self._gone_ahead: set[int] = set()
-        self._last = 0
+        self._yielded = RowNumbers(())
+        self._alarm = False
         self._sent = 0
         self._has_tried_elsewhere = self._settings.no_guard
         self._canaries: dict[int, Outcome] | None = None
@@ -72,7 +75,17 @@ class Sending:
         self._sent += bool(outcome.attempts)
         self._guard.note(outcome)
         if self._guard.accepts_too_little and not self._settings.no_guard:
-            self._stop.request(GuardError(self._guard.in_words()))
+            self.alarm(GuardError(self._guard.in_words()))
+
+    @property
+    def is_alarmed(self) -> bool:
+        """Whether a guard has spoken, and no person has said that the run may go on, whatever ended it then."""
+        return self._alarm
+
+    def alarm(self, error: GuardError) -> None:
+        """Stop, since the run as a whole looks wrong."""
+        self._alarm = True
+        self._stop.request(error)
 
     def echoed(self, correction: Correction, echo: Mapping[str, Any]) -> None:
         """Take note of what the platform says that a redemption is now."""
@@ -94,13 +107,23 @@ class Sending:
 
     async def _require(self, question: str, error: GuardError, *, is_fine: bool = False) -> None:
         """Stop with this error unless a person agrees; where there is none, unless all is fine."""
+        if self._ask is None:
+            if not is_fine:
+                self.alarm(error)
+            return
+        # Until there is a yes the run must not be gone on with by itself, also if the process dies before the answer.
+        self._alarm = True
+        await asyncio.to_thread(self._prepared.journal.note, {GUARDED: "yes"})
         try:
-            agreed = await self._ask(question) if self._ask else is_fine
+            agreed = await self._ask(question)
         except Exception as exc:  # noqa: BLE001  whatever it is, without an answer nothing is sent
             self._stop.request(exc)
-        else:
-            if not agreed:
-                self._stop.request(error)
+            return
+        if not agreed:
+            self.alarm(error)
+            return
+        self._alarm = False
+        await asyncio.to_thread(self._prepared.journal.note, {GUARDED: ""})
 
     async def _send_canaries(self) -> None:
         """Send some rows before all others, show what became of them, and go on only if that is well."""
@@ -150,7 +173,7 @@ class Sending:
         await self._run_pool(self._until_held(jobs))
         if not self._is_held or self._stop.requested:
             return
-        await self._try_elsewhere(first)
+        await self._try_elsewhere()
         self._ahead = first
         if not self._stop.requested:
             await self._run_pool(jobs)
@@ -162,14 +185,15 @@ class Sending:
     def _until_held(self, jobs: Iterator[Job]) -> Iterator[Job]:
         """Yield jobs as long as there is no doubt about the run as a whole; those not yielded are still in `jobs`."""
         while not self._is_held and (job := next(jobs, None)) is not None:
-            self._last = job.row_number
+            self._yielded.add(job.row_number)
             yield job
 
-    async def _try_elsewhere(self, first: RowNumbers) -> None:
+    async def _try_elsewhere(self) -> None:
         """Try rows from elsewhere in the file, if there are any; stop when they are refused, too."""
-        others = [n for n in self._prepared.sample if n > self._last and n not in first and n not in self._gone_ahead]
+        gone = (self._yielded, self._gone_ahead, self._prepared.earlier.settled)
+        others = [number for number in self._prepared.sample if not any(number in each for each in gone)]
         before = self._sent
         await self._send_some(others, ELSEWHERE)
         self._has_tried_elsewhere = True
         if self._sent > before and self._guard.accepts_nothing:
-            self._stop.request(GuardError(self._guard.in_words()))
+            self.alarm(GuardError(self._guard.in_words()))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from bulkredeem.columns import ColumnMap
+from bulkredeem.errors import DeadlineError, Stopping
 from bulkredeem.journal import RunLock
 from bulkredeem.ledger import Ledger, System
 from bulkredeem.model import Outcome
@@ -60,6 +62,8 @@ class Start:
     live: Live
 
 
+CLOCK_LOOKED_AT: Final = 60.0
+"""Seconds between two looks at the clock while a deadline is waited for: it may be set in the meantime."""
 Ask = Callable[[str], Awaitable[bool]]
 """Asks a question of yes or no, and returns the answer. Raises `Stopping` when a stop is asked for meanwhile."""
 
@@ -136,3 +140,16 @@ class Terms:
         if self.deadline is not None or not settings.deadline:
             return self.deadline
         return deadline_moment(settings.deadline, self.wall_clock())
+
+
+async def stop_at(moment: float | None, stop: Stop, *, wall_clock: Callable[[], float] = time.time) -> None:
+    """Ask for a stop when the deadline has come, in seconds since the epoch; end earlier when all stops otherwise.
+
+    None for no deadline.
+    """
+    if moment is None:
+        return
+    with suppress(Stopping):
+        while (left := moment - wall_clock()) > 0:
+            await stop.sleep(min(left, CLOCK_LOOKED_AT))
+        stop.request(DeadlineError("the deadline has come"))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
 from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
-from bulkredeem.application.resuming import settings_for
+from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, in_step, outcomes_of
 from bulkredeem.application.running import Run, carry_out
 from bulkredeem.application.shelf import require_free
@@ -37,6 +37,8 @@ from bulkredeem.summary import UNFINISHED
 
 NO_PREVIOUS_VALUE: Final = "NO_PREVIOUS_VALUE"
 PREVIOUS_WAS_EMPTY: Final = "PREVIOUS_WAS_EMPTY"
+_NAMED: Final = 10
+"""Rows that a remark names."""
 _NOT_RESTORED: Final = "not_restored"
 """The column of an undo's rows that names the fields which were empty before: nobody knows how to empty one."""
 _WHY: Final = {
@@ -53,7 +55,7 @@ async def undo_run(folder: Path, now: Settings, flags: Mapping[str, Any], terms:
     Raises what `retry_run` raises, and RunNotFoundError also for a run that has not recorded what it replaced.
     """
     require_free(folder)
-    async with turn_of(now.reports, now, terms) as turn:
+    async with turn_of(now.reports, at_its_system(folder, now), terms) as turn:
         prepared, client = await asyncio.to_thread(_prepare, folder, now, flags, terms, turn)
         return await carry_out(prepared, client, terms)
 
@@ -73,7 +75,7 @@ def _prepare(
         client = client_for(settings)
         undoing = _Undoing(opened=opened, settings=settings)
         prepared = prepare_new(_as_undo(settings), turn, undoing.write_snapshot, terms.stop.check, terms.wall_clock())
-        return replace(prepared, remarks=(*prepared.remarks, *remarks)), client
+        return replace(prepared, remarks=(*prepared.remarks, *remarks, *undoing.remarks())), client
 
 
 def _as_undo(settings: Settings) -> Settings:
@@ -97,6 +99,8 @@ class _Undoing:
 
     opened: Opened
     settings: Settings
+    in_part: list[int] = field(default_factory=list)
+    """The rows of which some fields cannot be restored, at most `_NAMED` of them."""
 
     @property
     def _custom_fields(self) -> tuple[str, ...]:
@@ -166,8 +170,21 @@ class _Undoing:
         )
         old = (restored.get(name, "") for name in self._names)
         ours = (values[name] if name in restored else "" for name in self._names)
-        empty_before = ", ".join(field for field in values if field not in restored)
+        empty_before = ", ".join(name for name in values if name not in restored)
+        if empty_before and len(self.in_part) < _NAMED:
+            self.in_part.append(correction.row_number)
         writer.add(correction.row_number, (*named, *old, *ours, empty_before))
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say of which rows not all can be restored, once they are written."""
+        if not self.in_part:
+            return ()
+        rows = ", ".join(map(str, self.in_part)) + (", …" if len(self.in_part) == _NAMED else "")
+        words = (
+            f"Not all can be restored of rows {rows}: some of their fields were empty before. The column {_NOT_RESTORED}"
+            " of results.csv names them: mend those by hand."
+        )
+        return (words,)
 
     def _applied(self) -> Iterator[tuple[Correction, tuple[str, ...], Mapping[str, str]]]:
         """Yield each row that was applied, or may have been, with the fields it kept and those before it."""
@@ -176,7 +193,6 @@ class _Undoing:
         doubted = RowNumbers(journal.doubted())
         for job in judged_rows(self.opened.folder, self.opened.columns, self.settings.rules):
             outcome, before = outcomes(job.row_number), previous(job.row_number)
-            is_doubted = job.row_number in doubted
-            may_be_applied = outcome.status in {Status.SUCCESS, Status.IN_DOUBT} if outcome else is_doubted
-            if may_be_applied and isinstance(job, Correction):
+            was_applied = outcome is not None and outcome.status in {Status.SUCCESS, Status.IN_DOUBT}
+            if (was_applied or job.row_number in doubted) and isinstance(job, Correction):
                 yield job, outcome.kept if outcome else (), before or {}

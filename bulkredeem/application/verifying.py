@@ -16,7 +16,7 @@ from typing import Any, Final
 from bulkredeem.application.asking import ask_all
 from bulkredeem.application.intake import judged_rows
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
-from bulkredeem.application.resuming import settings_for
+from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.running import Run
 from bulkredeem.application.terms import Terms, Turn
@@ -86,7 +86,7 @@ async def verify_run(
     `every` looks at all rows that were sent, `at_once` also at those that were tried less than `WAIT` seconds ago.
     Raises what `resume_run` raises, and RunNotFoundError for a run that is not at its end or was sent too recently.
     """
-    async with turn_of(folder.parent, now, terms) as turn:
+    async with turn_of(folder.parent, at_its_system(folder, now), terms) as turn:
         terms.stop.check()
         opened = await asyncio.to_thread(open_run, folder, terms.wall_clock())
         with opened.resources:

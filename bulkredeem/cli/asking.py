@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,6 +16,8 @@ from bulkredeem.cli.terminal import say
 from bulkredeem.processor import Stop
 from bulkredeem.settings import Settings
 
+_LONGEST_ANSWER: Final = 1024
+"""Bytes of a line that are read."""
 _YES: Final = frozenset({"y", "yes"})
 
 
@@ -51,7 +54,8 @@ async def _typed_line(stop: Stop) -> str:
 
 def _answer(typed: asyncio.Future[str]) -> None:
     if not typed.done():
-        typed.set_result(sys.stdin.readline())
+        # Bytes: what is no text in the terminal's encoding is no yes, and nothing to fail by.
+        typed.set_result(os.read(sys.stdin.fileno(), _LONGEST_ANSWER).decode(errors="replace"))
 
 
 _FOR_EVER: Final = 365 * 86_400.0

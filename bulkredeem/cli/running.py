@@ -20,6 +20,7 @@ from bulkredeem.application import (
     Run,
     Shelved,
     Terms,
+    at_its_system,
     find_run,
     is_known,
     newest_in,
@@ -29,6 +30,7 @@ from bulkredeem.application import (
     retry_run,
     run_file,
     runs_in,
+    stop_at,
     turn_of,
     undo_run,
     unfinished_in,
@@ -96,31 +98,33 @@ async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[st
             _Step(name=str(run.folder), carry_out=partial(resume_run, run.folder, settings, asked))
             for run in command.unfinished_runs()
         ]
-    return await command.carry_out_all(backlog + steps if settings.backlog == "first" else steps + backlog)
+    in_order = (backlog, steps) if settings.backlog == "first" else (steps, backlog)
+    return await command.carry_out_all(*in_order)
 
 
 async def go_on(
     name: str | None, settings: Settings, flags: Mapping[str, Any], typed: Typed, *, if_any: bool
 ) -> ExitCode:
     """Go on with the run of this name, or with the oldest unfinished one; without any, be content only `if_any`."""
-    command = _Command(settings, typed, shares_pace=False)
-    if name is None:
-        unfinished = unfinished_in(settings.reports)
-        if not unfinished and if_any:
-            say(command.console, f"There is no unfinished run in {settings.reports}.")
-            return ExitCode.DONE
-        if not unfinished:
-            raise _nothing_to_go_on_with(settings.reports)
-        # One that a guard has stopped waits for a person, and keeps no other waiting.
-        folder = next((run for run in unfinished if not run.is_held), unfinished[0]).folder
-    else:
-        folder = find_run(settings.reports, name)
-        require_free(folder)
+    folder = _unfinished(settings.reports) if name is None else find_run(settings.reports, name)
+    if folder is None and if_any:
+        say(make_console(on_stderr=settings.json_summary), f"There is no unfinished run in {settings.reports}.")
+        return ExitCode.DONE
+    if folder is None:
+        raise _nothing_to_go_on_with(settings.reports)
+    require_free(folder)
+    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
     step = _Step(name=str(folder), carry_out=partial(resume_run, folder, settings, flags))
     code = await command.carry_out_all([step])
     if name is None and code in _GOES_ON_AFTER:
         command.tell_of_more()
     return code
+
+
+def _unfinished(reports: Path) -> Path | None:
+    """Return the oldest unfinished run, or None; one that a guard has stopped keeps no other waiting."""
+    unfinished = unfinished_in(reports)
+    return next((run.folder for run in sorted(unfinished, key=lambda run: run.is_held)), None)
 
 
 def _nothing_to_go_on_with(reports: Path) -> BulkRedeemError:
@@ -138,9 +142,9 @@ async def try_again(
     done = sorted(choice.statuses & DONE)
     if done:
         raise ConfigurationError(f"--status {done[0]}: such rows are done, and nothing sends them again.")
-    command = _Command(settings, typed, shares_pace=False)
     folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
     require_free(folder)
+    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
 
     async def retry(terms: Terms) -> Run | None:
         return await retry_run(folder, settings, flags, choice, terms)
@@ -150,9 +154,9 @@ async def try_again(
 
 async def take_back(name: str, settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
     """Set back what the run of this name has set."""
-    command = _Command(settings, typed, shares_pace=False)
     folder = find_run(settings.reports, name)
     require_free(folder)
+    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
     step = _Step(name=f"the undo of {folder}", carry_out=partial(undo_run, folder, settings, flags))
     return await command.carry_out_all([step])
 
@@ -170,7 +174,8 @@ class _Command:
         self._display: Display = Silent()
         self._ask = asker_for(settings, self.console, self._stop, lambda: self._display)
         self._not_come: dict[Path, InputFileError] = {}
-        self._worst = ExitCode.DONE
+        self._code = self._worst = ExitCode.DONE
+        self._left: list[str] = []
 
     def unfinished_runs(self) -> list[Shelved]:
         """Return the runs that stopped early or died; tell of those that nobody can go on with."""
@@ -183,13 +188,37 @@ class _Command:
                 self._worst = max(self._worst, ExitCode.COULD_NOT_START)
         return [run for run in runs if run.is_unfinished]
 
-    async def carry_out_all(self, steps: Sequence[_Step]) -> ExitCode:
-        """Carry out one run after another, and return the highest exit code."""
+    async def carry_out_all(self, *groups: Sequence[_Step]) -> ExitCode:
+        """Carry out one run after another, and return the highest exit code.
+
+        Files of a group are waited for before its turn is taken, so that nobody else waits for them, too.
+        """
         with signals(self._stop, self.console):
-            await self._confirm([step.name for step in steps])
-            await asyncio.gather(*(self._await_file(step.path) for step in steps if step.path))
-            async with self._shared_terms() as terms:
-                return await self._carry_out_each(steps, terms)
+            try:
+                await self._confirm([step.name for steps in groups for step in steps])
+                async with self._deadline_kept():
+                    for steps in filter(None, groups):
+                        await asyncio.gather(*(self._await_file(step.path) for step in steps if step.path))
+                        async with self._shared_terms() as terms:
+                            await self._carry_out_each(steps, terms)
+            except Stopping:
+                say(self.console, "Stopped before anything more was sent.")
+                self._worst = max(self._worst, ExitCode.STOPPED_EARLY)
+            except asyncio.CancelledError:
+                say(self.console, "Stopped at once.")
+                self._worst = max(self._worst, ExitCode.INTERRUPTED_AT_ONCE)
+        if self._left:
+            say(self.console, f"Not begun: {', '.join(self._left)}.")
+        return self._worst
+
+    @asynccontextmanager
+    async def _deadline_kept(self) -> AsyncIterator[None]:
+        """Ask for a stop when the command's deadline comes, whatever is waited for then."""
+        timer = asyncio.create_task(stop_at(self._deadline, self._stop))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _confirm(self, names: Sequence[str]) -> None:
         """Ask before anything goes to production, or to where nothing ever went; raise DeclinedError for a no."""
@@ -225,21 +254,18 @@ class _Command:
     def _new_display(self) -> Display:
         return observer_for(self.console, quiet=self._settings.quiet)
 
-    async def _carry_out_each(self, steps: Sequence[_Step], terms: _MakeTerms) -> ExitCode:
-        code, left = ExitCode.DONE, []
+    async def _carry_out_each(self, steps: Sequence[_Step], terms: _MakeTerms) -> None:
+        """Carry out the runs of a group, as long as the codes of those before allow it."""
         for step in steps:
-            if code in _GOES_ON_AFTER or (code is ExitCode.DEADLINE and step.path):
-                code = await self._carry_out(step, terms)
-                self._worst = max(self._worst, code)
+            if self._code in _GOES_ON_AFTER or (self._code is ExitCode.DEADLINE and step.path):
+                self._code = await self._carry_out(step, terms)
+                self._worst = max(self._worst, self._code)
                 if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
                     # One or two rows that the platform never answers must not keep all later nights waiting.
                     self._stop.withdraw()
-                    code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
+                    self._code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
             else:
-                left.append(step.name)
-        if left:
-            say(self.console, f"Not begun: {', '.join(left)}.")
-        return self._worst
+                self._left.append(step.name)
 
     @asynccontextmanager
     async def _shared_terms(self) -> AsyncIterator[_MakeTerms]:

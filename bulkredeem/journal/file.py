@@ -85,7 +85,9 @@ _SELECT: Final = "SELECT * FROM outcome ORDER BY row_number"
 _SELECT_EARLIER: Final = "SELECT *, '', '' FROM outcome ORDER BY row_number"
 _AT_ONCE: Final = 500
 """Records that are read at once: one by one they cost a tenth more."""
-_REMEMBER: Final = "INSERT OR IGNORE INTO previous VALUES (?, ?, ?)"
+_REMEMBER: Final = """
+INSERT INTO previous VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value WHERE ?4
+"""
 _REACH: Final = "reach"
 _PLANNED_AFTER: Final = """
 SELECT row_number, status, error_code, message FROM planned WHERE row_number > ? ORDER BY row_number LIMIT ?
@@ -135,7 +137,7 @@ class Journal:
         self._writing = threading.Lock()
         self._written = 0
         """Outcomes of those that are written and not synced yet."""
-        self._to_remember: list[tuple[int, str, str]] = []
+        self._to_remember: list[tuple[int, str, str, bool]] = []
         self._remembered = 0
         """Those of them that are written and not synced yet."""
 
@@ -293,9 +295,12 @@ class Journal:
             return iter(())
         return (number for (number,) in self._read("SELECT row_number FROM doubted ORDER BY row_number"))
 
-    def remember(self, row_number: int, values: Mapping[str, str]) -> None:
-        """Take what a row's fields were before it is sent into the next commit group; what is known stays."""
-        self._to_remember += [(row_number, field, value) for field, value in values.items()]
+    def remember(self, row_number: int, values: Mapping[str, str], *, anew: bool = True) -> None:
+        """Take what a row's fields were before it is sent into the next commit group.
+
+        Not `anew`, what is known stays: the row may have been applied since, and nobody wants its own value back.
+        """
+        self._to_remember += [(row_number, field, value, anew) for field, value in values.items()]
 
     def previous(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield row number and field → value before it was sent, of the rows of which that is known, in order."""
@@ -341,6 +346,11 @@ class Journal:
     def settled(self) -> Iterator[int]:
         """Yield the rows that have a durable outcome, in order."""
         return (number for (number,) in self._read("SELECT row_number FROM outcome ORDER BY row_number"))
+
+    def number_with(self, error_code: str) -> int:
+        """Return how many rows have a durable outcome with exactly this error code."""
+        ((number,),) = self._read("SELECT count(*) FROM outcome WHERE error_code = ?", (error_code,))
+        return int(number)
 
     def totals(self) -> Totals:
         """Return what the durable outcomes come to."""

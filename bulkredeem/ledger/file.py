@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from bulkredeem.database import choose_mode, connect
-from bulkredeem.errors import LedgerError
+from bulkredeem.errors import LedgerError, LedgerLostError
 from bulkredeem.ledger.knowledge import Age, Standing, standing_of
 from bulkredeem.model import Correction, Status
 from bulkredeem.profile import Profile
@@ -94,6 +94,12 @@ _ENTRY: Final = """
 SELECT run_id, base_url, username, environment, path, sha256, as_of, started_at, knew_at, user, by, reason, kind, state,
        rows, left_over, profile, mark
 FROM run JOIN system ON system.id = run.system
+"""
+_USUAL: Final = """
+SELECT profile FROM run JOIN system ON system.id = run.system
+WHERE base_url = ? AND username = ? AND profile <> '' AND kind = 'run'
+  AND EXISTS (SELECT 1 FROM event WHERE event.run = run.id AND event.status = 'success')
+ORDER BY started_at DESC LIMIT ?
 """
 _PLACE_OF_RUN: Final = ("run_id", "base_url", "username")
 """What comes before the columns of an entry that stand in the table as they are."""
@@ -308,13 +314,13 @@ class Ledger:
             )
 
     def profiles(self, system: System) -> list[Profile]:
-        """Return what the values of the newest runs on a system looked like, the newest last."""
-        sql = (
-            f"{_ENTRY} WHERE base_url = ? AND username = ? AND profile <> '' AND kind = 'run' ORDER BY started_at DESC"
-        )
+        """Return what the values of the newest runs on a system looked like, the newest last.
+
+        A run of which nothing was applied is no example of what is usual: a guard may have stopped it.
+        """
         with _translated(self._path):
-            found = self._connection.execute(f"{sql} LIMIT {PROFILES_KEPT}", system).fetchall()
-        return [Profile.from_json_object(orjson.loads(Entry(*record).profile)) for record in reversed(found)]
+            found = self._connection.execute(_USUAL, (*system, PROFILES_KEPT)).fetchall()
+        return [Profile.from_json_object(orjson.loads(profile)) for (profile,) in reversed(found)]
 
     def story(self, identifier: str) -> list[Told]:
         """Return all events of a redemption, named by either identifier, on whatever system, in their order."""
@@ -359,9 +365,14 @@ class Lookup:
         self._system = system
 
     def standings(self, correction: Correction) -> Mapping[str, Standing]:
-        """Return field → what stands, of a correction's redemption; empty when nothing is known of it."""
-        with _translated(self._path):
+        """Return field → what stands, of a correction's redemption; empty when nothing is known of it.
+
+        Raises LedgerLostError.
+        """
+        try:
             found = self._connection.execute(_STANDING, (self._system, key_of(correction))).fetchall()
+        except sqlite3.DatabaseError as exc:
+            raise LedgerLostError(f"the ledger {self._path} cannot be read any more ({exc})") from exc
         if not found:
             return {}
         briefs = (
