@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from bulkredeem.application.intake import SNAPSHOT, judged_rows
+from bulkredeem.application.intake import NOT_SELECTED, SNAPSHOT, judged_rows
 from bulkredeem.application.record import JOURNAL, PROFILE, columns_of, ending_of, info_of, settings_of
 from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows, run_folders
@@ -29,7 +29,6 @@ LEDGER_FOLDER: Final = "ledger"
 LEDGER: Final = "ledger.sqlite"
 """Its name in that folder."""
 ALREADY_APPLIED: Final = "ALREADY_APPLIED"
-NOT_SELECTED: Final = "NOT_SELECTED"
 _NOT_READ: Final = "What {folder} has applied is not known to the ledger, since it cannot be read: {why}"
 
 

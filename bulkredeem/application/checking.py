@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bulkredeem.application.absorbing import NOT_SELECTED
-from bulkredeem.application.intake import fit_before, seconds_for, take_in
+from bulkredeem.application.intake import NOT_SELECTED, fit_before, seconds_for, take_in
 from bulkredeem.application.planning import plan_of
 from bulkredeem.application.rulings import ruled_by_neighbours
 from bulkredeem.columns import ColumnMap

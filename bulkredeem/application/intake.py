@@ -18,6 +18,8 @@ from bulkredeem.settings import Settings
 from bulkredeem.validation import Judge
 
 SNAPSHOT: Final = "input.csv"
+NOT_SELECTED: Final = "NOT_SELECTED"
+"""The code of a row that was left out because others were asked for."""
 _LISTED: Final = 20
 """Columns of a file that a sentence names."""
 

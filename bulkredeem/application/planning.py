@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bulkredeem.application.absorbing import NOT_SELECTED
-from bulkredeem.application.intake import judged_rows, require_columns, rows_where
+from bulkredeem.application.intake import NOT_SELECTED, judged_rows, require_columns, rows_where
 from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.columns import ColumnMap
 from bulkredeem.journal import Planned

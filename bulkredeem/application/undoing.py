@@ -181,8 +181,8 @@ class _Undoing:
             return ()
         rows = ", ".join(map(str, self.in_part)) + (", …" if len(self.in_part) == _NAMED else "")
         words = (
-            f"Not all can be restored of rows {rows}: some of their fields were empty before. The column {_NOT_RESTORED}"
-            " of results.csv names them: mend those by hand."
+            f"Not all can be restored of rows {rows}: some of their fields were empty before. The column"
+            f" {_NOT_RESTORED} of results.csv names them: mend those by hand."
         )
         return (words,)
 
