@@ -458,15 +458,16 @@ def test_the_runs_over_a_content_come_the_first_first(ledger: Ledger) -> None:
 
 
 def test_the_newest_profiles_come_with_the_newest_last(ledger: Ledger) -> None:
-    """Not more than a comparison needs, and only those of runs over files that have one."""
+    """Not more than a comparison needs, and only those of runs over files that have one and had something applied."""
     for number in range(PROFILES_KEPT + 3):
         profiler = Profiler()
         for _ in range(number):
             profiler.add({"billNumber": "B"})
         text = json.dumps(profiler.profile().as_json_object())
-        ledger.absorb(entry(f"r{number}", started_at=float(number), profile=text), [])
-    ledger.absorb(entry("retry", started_at=99.0, kind="retry", profile=text), [])
-    ledger.absorb(entry("old", started_at=98.0), [])
+        ledger.absorb(entry(f"r{number}", started_at=float(number), profile=text), [event()])
+    ledger.absorb(entry("retry", started_at=99.0, kind="retry", profile=text), [event()])
+    ledger.absorb(entry("old", started_at=98.0), [event()])
+    ledger.absorb(entry("stopped by a guard", started_at=97.0, profile=text), [event(status=Status.REFUSED)])
     assert [profile.rows for profile in ledger.profiles(PRODUCTION)] == list(range(3, PROFILES_KEPT + 3))
 
 

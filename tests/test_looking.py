@@ -155,13 +155,22 @@ async def test_what_was_there_is_durable_before_the_row_is_sent(stage: Stage) ->
     assert stage.remembered() == {2: {"billNumber": "OLD", "purpose": "", "customFields.card_number": ""}}
 
 
-async def test_what_is_remembered_first_stays(stage: Stage) -> None:
+async def test_what_is_remembered_first_stays_of_a_row_that_may_be_applied(stage: Stage) -> None:
     """Show a row that is looked at again after it was sent: its own value is not what there was before."""
     stage.hold(bill_number="OLD")
     await stage.look(existing_keep=False, record_previous=True)
     stage.hold(bill_number="B-1")
-    await stage.look(existing_keep=False, record_previous=True)
+    await stage.look(replace(ASHA, may_be_applied=True), existing_keep=False, record_previous=True)
     assert stage.remembered()[2]["billNumber"] == "OLD"
+
+
+async def test_a_row_that_was_not_sent_is_remembered_anew(stage: Stage) -> None:
+    """Show a colleague's change between two stretches: that is what there was before."""
+    stage.hold(bill_number="OLD")
+    await stage.look(existing_keep=False, record_previous=True)
+    stage.hold(bill_number="COLLEAGUE")
+    await stage.look(existing_keep=False, record_previous=True)
+    assert stage.remembered()[2]["billNumber"] == "COLLEAGUE"
 
 
 async def test_nothing_is_sent_when_it_cannot_be_remembered(stage: Stage) -> None:

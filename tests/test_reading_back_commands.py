@@ -772,7 +772,6 @@ class TestAsked:
         assert terminal.statuses().count("pending") == 9
         assert "Traceback" not in asked.text()
 
-    # reported: the error of decoding leaves the question without an answer, and it is asked no more
     async def test_what_is_no_text_is_a_no(self, asked: Screen, rehearsal: Rehearsal) -> None:
         """A key of another encoding neither hides the answer nor keeps the run waiting for ever."""
         asked.type(b"y\xff\n")
