@@ -198,7 +198,8 @@ class _Command:
                 await self._confirm([step.name for steps in groups for step in steps])
                 async with self._deadline_kept():
                     for steps in filter(None, groups):
-                        await asyncio.gather(*(self._await_file(step.path) for step in steps if step.path))
+                        coming = [step.path for step in steps if step.path and self._may_begin(step)]
+                        await asyncio.gather(*map(self._await_file, coming))
                         async with self._shared_terms() as terms:
                             await self._carry_out_each(steps, terms)
             except Stopping:
@@ -257,7 +258,7 @@ class _Command:
     async def _carry_out_each(self, steps: Sequence[_Step], terms: _MakeTerms) -> None:
         """Carry out the runs of a group, as long as the codes of those before allow it."""
         for step in steps:
-            if self._code in _GOES_ON_AFTER or (self._code is ExitCode.DEADLINE and step.path):
+            if self._may_begin(step):
                 self._code = await self._carry_out(step, terms)
                 self._worst = max(self._worst, self._code)
                 if isinstance(cause := self._stop.cause, OutageError) and cause.may_be_the_rows:
@@ -266,6 +267,10 @@ class _Command:
                     self._code = ExitCode.STOPPED_EARLY if self._stop.requested else ExitCode.NOT_ALL_DONE
             else:
                 self._left.append(step.name)
+
+    def _may_begin(self, step: _Step) -> bool:
+        """Say whether the last run's code lets the next begin; a file is taken in although it is too late to send it."""
+        return self._code in _GOES_ON_AFTER or (self._code is ExitCode.DEADLINE and step.path is not None)
 
     @asynccontextmanager
     async def _shared_terms(self) -> AsyncIterator[_MakeTerms]:
