@@ -269,7 +269,7 @@ class _Command:
                 self._left.append(step.name)
 
     def _may_begin(self, step: _Step) -> bool:
-        """Say whether the last run's code lets the next begin; a file is taken in although it is too late to send it."""
+        """Say whether the last run's code lets the next begin; to take a file in it is never too late."""
         return self._code in _GOES_ON_AFTER or (self._code is ExitCode.DEADLINE and step.path is not None)
 
     @asynccontextmanager
