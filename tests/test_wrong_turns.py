@@ -42,8 +42,6 @@ WITH_STORE = (*HEADER, "store")
 REFUSED = Fault.error(status=400, code=750)
 CONTRADICTED = Fault(apply=True, echo={"billNumber": "other"})
 """Applied, and yet nobody can trust it."""
-LOST = Fault(apply=True, status=502)
-"""Applied, and nobody can tell."""
 Row = tuple[str, ...]
 
 
@@ -270,7 +268,7 @@ async def test_after_a_yes_a_run_is_not_held(used_to_it: Rehearsal, flags: dict[
         return True
 
     run = await used_to_it.run(
-        write("right.csv", good(60) if flags else alike()), used_to_it.terms(stop=stop, ask=agree), **flags
+        write("right.csv", good(60, "B3") if flags else alike()), used_to_it.terms(stop=stop, ask=agree), **flags
     )
     assert run.summary.ending is not None
     assert (run.summary.ending.state, run.summary.ending.stop_reason) == (RunState.STOPPED, "Ctrl-C")
@@ -288,7 +286,6 @@ async def test_unusual_values_are_seen_by_a_command_that_stops_already(used_to_i
     await require_held(used_to_it, run.folder, rows=60)
 
 
-# reported
 async def test_bad_canaries_stay_bad_when_something_else_has_stopped_the_run(rehearsal: Rehearsal) -> None:
     """A stop while the last of them is under way does not make the others good."""
     stop = Stop()

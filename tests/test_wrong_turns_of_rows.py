@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("nothing_configured")
 
-REPORTS = Path("reports")
 HEADER = ("redemptionId", "billNumber", "identifierValue")
 WITH_STORE = (*HEADER, "store")
 REFUSED = Fault.error(status=400, code=750)
-CONTRADICTED = Fault(apply=True, echo={"billNumber": "other"})
-"""Applied, and yet nobody can trust it."""
 LOST = Fault(apply=True, status=502)
 """Applied, and nobody can tell."""
 Row = tuple[str, ...]

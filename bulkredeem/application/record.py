@@ -10,6 +10,7 @@ import orjson
 from bulkredeem import __version__
 from bulkredeem.application.planning import Plan
 from bulkredeem.columns import ColumnMap
+from bulkredeem.profile import Profile
 from bulkredeem.summary import Ending, RunInfo, RunState
 
 JOURNAL: Final = "journal.sqlite"
@@ -78,6 +79,11 @@ def plan_notes(plan: Plan) -> dict[str, str]:
 def sample_of(head: Mapping[str, str]) -> tuple[int, ...]:
     """Return some sendable rows, spread over the file; none where an older journal does not tell."""
     return tuple(orjson.loads(head.get("sample", "[]")))
+
+
+def profile_of(head: Mapping[str, str]) -> Profile | None:
+    """Return what the run's values look like, or None where an older journal does not tell. Raises ValueError."""
+    return Profile.from_json_object(orjson.loads(head[PROFILE])) if head.get(PROFILE) else None
 
 
 def settings_of(head: Mapping[str, str]) -> dict[str, Any]:

@@ -107,32 +107,40 @@ class Sending:
 
     async def _require(self, question: str, error: GuardError, *, is_fine: bool = False) -> None:
         """Stop with this error unless a person agrees; where there is none, unless all is fine."""
-        if self._ask is None:
-            if not is_fine:
-                self.alarm(error)
-            return
-        # Until there is a yes the run must not be gone on with by itself, also if the process dies before the answer.
-        self._alarm = True
-        await asyncio.to_thread(self._prepared.journal.note, {GUARDED: "yes"})
+        await self._hold()
         try:
-            agreed = await self._ask(question)
+            agreed = await self._ask(question) if self._ask else is_fine
         except Exception as exc:  # noqa: BLE001  whatever it is, without an answer nothing is sent
             self._stop.request(exc)
             return
-        if not agreed:
+        if agreed:
+            await self._let_go()
+        else:
             self.alarm(error)
-            return
+
+    async def _hold(self) -> None:
+        """Let nothing go on with the run by itself from now on, also if the process dies."""
+        self._alarm = True
+        await asyncio.to_thread(self._prepared.journal.note, {GUARDED: "yes"})
+
+    async def _let_go(self) -> None:
+        """Let it go on again."""
         self._alarm = False
         await asyncio.to_thread(self._prepared.journal.note, {GUARDED: ""})
 
     async def _send_canaries(self) -> None:
         """Send some rows before all others, show what became of them, and go on only if that is well."""
         chosen = [number for number in self._prepared.sample if number not in self._prepared.earlier.settled]
+        # Who wants to look first must not find all the others sent because somebody stopped the run meanwhile.
+        await self._hold()
         self._canaries = {}
         await self._send_some(chosen, self._settings.canary)
         canaries, self._canaries = self._canaries, None
+        if self._stop.requested:
+            return
         sent = {number: outcome for number, outcome in sorted(canaries.items()) if outcome.attempts}
-        if self._stop.requested or not sent:
+        if not sent:
+            await self._let_go()
             return
         for number, outcome in sent.items():
             reason = f" {outcome.error_code} ({outcome.reason})" if outcome.error_code else ""
@@ -140,11 +148,8 @@ class Sending:
             self._say(f"Canary, row {number}: {outcome.status}{reason}{f': now {echo}' if echo else ''}.")
         bad = sum(outcome.status not in DONE for outcome in sent.values())
         left = self._prepared.info.rows - self._recorder.tally.recorded
-        why = (
-            f"{bad} of {counted(len(sent), 'canary row')} were not accepted"
-            if bad
-            else "somebody said no to the canaries"
-        )
+        said_no = "somebody said no to the canaries"
+        why = f"{bad} of {counted(len(sent), 'canary row')} were not accepted" if bad else said_no
         await self._require(f"Send the other {counted(left, 'row')}?", GuardError(why), is_fine=not bad)
 
     async def _send_some(self, numbers: list[int], most: int) -> None:
