@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bulkredeem.application import Run, Start, Terms, resume_run, run_file
 from bulkredeem.cli import main
@@ -31,6 +32,10 @@ from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, FaultHook, Sandbox, UpdateRequest
 from bulkredeem.settings import Settings, load_settings
+
+# How fast inputs are made says something of the machine, which runs two halves of the tests at once, and of no test.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture
