@@ -13,7 +13,7 @@ from bulkredeem.application.record import GUARDED, JOURNAL, SNAPSHOT_SHA256, col
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows
 from bulkredeem.columns import ColumnMap
-from bulkredeem.errors import JournalUnreadableError
+from bulkredeem.errors import JournalUnreadableError, RunNotFoundError
 from bulkredeem.journal import Journal, RunLock, network_type_of
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.snapshot import read_headers
@@ -56,6 +56,14 @@ def open_run(folder: Path, now: float) -> Opened:
         resources.callback(journal.close)
         opened = _understood(folder, journal, network, resources)
         return replace(opened, resources=resources.pop_all())
+
+
+def require_ended(opened: Opened) -> None:
+    """Raise RunNotFoundError for a run that is not at its end: what it has left may still be sent."""
+    if opened.ending.state in UNFINISHED:
+        raise RunNotFoundError(
+            f"{opened.folder} is {opened.ending.state}: go on with it first (resume), or abandon it."
+        )
 
 
 def rewrite_reports(

@@ -33,6 +33,8 @@ class Plan:
     """What the values of its sendable rows look like."""
     sample: tuple[int, ...]
     """Some sendable rows, spread over the file, of which each has its redemption to itself."""
+    selected: RowNumbers | None
+    """The rows that `--only` selects; None for all."""
 
 
 @contextmanager
@@ -70,6 +72,7 @@ def plan_of(
             planned=lambda: _planned(overlaps, sharing),
             profile=profiler.profile(),
             sample=tuple(number for number in sampler.chosen(SAMPLE) if number not in sharing),
+            selected=selected,
         )
 
 

@@ -98,6 +98,8 @@ class Prepared:
     """Closes log and journal, and lets go of the lock."""
     sample: tuple[int, ...] = ()
     """Some sendable rows, spread over the file, of which each has its redemption to itself."""
+    selected: RowNumbers | None = None
+    """The rows that `--only` selects; None for all."""
     profile: Profile | None = None
     """What its values look like; None for a run that is gone on with."""
     earlier_profiles: Sequence[Profile] = ()
@@ -121,7 +123,7 @@ class Prepared:
     def _rulings(self) -> Rulings:
         return Rulings(
             planned=self.journal.planned(),
-            selected=selected_by(self.settings.only, self.folder, self.columns),
+            selected=self.selected,
             doubted=self.earlier.doubted,
             lookup=self.turn.ledger.lookup(self.turn.system),
             age=(self.info.as_of or 0.0, self.info.knew_at or self.info.started_at),
@@ -254,6 +256,7 @@ def prepare_new(
             remarks=network_remarks(settings.reports, kind),
             resources=resources.pop_all(),
             sample=plan.sample,
+            selected=plan.selected,
             profile=plan.profile,
             earlier_profiles=() if content.undo_of else tuple(turn.ledger.profiles(turn.system)),
         )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bulkredeem.application.intake import ending_at
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
+from bulkredeem.application.planning import selected_by
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
 from bulkredeem.application.record import GUARDED, JOURNAL, notes_of, profile_of, sample_of, settings_of
 from bulkredeem.application.rows import RowNumbers
@@ -155,6 +156,7 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
             remarks=(*remarks, *network_remarks(folder.parent, opened.network)),
             resources=resources.pop_all(),
             sample=sample_of(opened.head),
+            selected=selected_by(settings.only, folder, opened.columns),
             # Where nothing has been recorded yet, perhaps nobody has looked at the values either.
             profile=None if earlier.tally.recorded else profile_of(opened.head),
             earlier_profiles=() if info.undo_of else tuple(turn.ledger.profiles(turn.system)),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulkredeem.application.intake import SNAPSHOT
-from bulkredeem.application.opening import Opened, open_run
+from bulkredeem.application.opening import Opened, open_run, require_ended
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
@@ -20,13 +20,13 @@ from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Client
-from bulkredeem.errors import JournalUnreadableError, ReportsFolderError, RunNotFoundError
+from bulkredeem.errors import JournalUnreadableError, ReportsFolderError
 from bulkredeem.journal import Journal
 from bulkredeem.model import DONE, Status
 from bulkredeem.overlaps import CONFLICTING_ROWS
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import Record, copy_records, read_records
-from bulkredeem.summary import UNFINISHED, counted
+from bulkredeem.summary import counted
 from bulkredeem.verdict import SENT_BEFORE
 
 USUAL: Final = frozenset({Status.FAILED, Status.IN_DOUBT, Status.PENDING})
@@ -74,8 +74,7 @@ def _prepare(
 ) -> tuple[Prepared, Client] | None:
     opened = open_run(folder, terms.wall_clock())
     with opened.resources:
-        if opened.ending.state in UNFINISHED:
-            raise RunNotFoundError(f"{folder} is {opened.ending.state}: go on with it first (resume), or abandon it.")
+        require_ended(opened)
         settings, remarks = settings_for(opened, now, flags)
         client = client_for(settings)
         selection = _select(opened, choice)

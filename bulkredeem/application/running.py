@@ -90,18 +90,10 @@ async def _prepared(path: Path, settings: Settings, terms: Terms, turn: Turn) ->
     """Prepare a run over a file, again and again as long as it is changed meanwhile."""
     while True:
         try:
-            return await asyncio.to_thread(
-                prepare_file, path, settings, turn, partial(_take_in, terms), terms.wall_clock()
-            )
+            return await asyncio.to_thread(prepare_file, path, settings, turn, terms.check, terms.wall_clock())
         except StillGrowing:
             terms.observer.remark(f"{path} was changed while it was read; reading it once more.")
             await until_arrived(path, settings, terms)
-
-
-def _take_in(terms: Terms) -> None:
-    """Raise `Stopping` when a file is not even to be taken in."""
-    if not isinstance(terms.stop.cause, DeadlineError):
-        terms.stop.check()
 
 
 async def carry_out(prepared: Prepared, client: Client, terms: Terms) -> Run:

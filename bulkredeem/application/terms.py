@@ -135,6 +135,11 @@ class Terms:
     wall_clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
 
+    def check(self) -> None:
+        """Raise Stopping when nothing is to go on; a file is taken in all the same when the deadline has come."""
+        if not isinstance(self.stop.cause, DeadlineError):
+            self.stop.check()
+
     def deadline_for(self, settings: Settings) -> float | None:
         """Return the moment after which no row starts: the command's, else what the run's own setting means now."""
         if self.deadline is not None or not settings.deadline:

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +38,7 @@ async def turn_of(reports: Path, settings: Settings, terms: Terms) -> AsyncItera
     """
     if terms.turn is not None and terms.turn.is_of(reports):
         # An earlier run of the command may have ended since.
-        remarks = await asyncio.to_thread(absorb_new, reports, terms.turn.ledger, partial(_proceed, terms))
+        remarks = await asyncio.to_thread(absorb_new, reports, terms.turn.ledger, terms.check)
         yield replace(terms.turn, remarks=remarks)
         return
     system = System.of(settings.base_url, settings.username)
@@ -47,15 +46,9 @@ async def turn_of(reports: Path, settings: Settings, terms: Terms) -> AsyncItera
         lock = await _lock(reports, system, settings, terms)
         if lock is not None:
             resources.enter_context(lock)
-        opened = opened_ledger(reports, partial(_proceed, terms))
+        opened = opened_ledger(reports, terms.check)
         ledger, remarks = await asyncio.to_thread(resources.enter_context, opened)
         yield Turn(reports=reports, ledger=ledger, system=system, remarks=remarks, lock=lock)
-
-
-def _proceed(terms: Terms) -> None:
-    """Raise Stopping when nothing is to go on; a file is taken in all the same when the deadline has come."""
-    if not isinstance(terms.stop.cause, DeadlineError):
-        terms.stop.check()
 
 
 async def _lock(reports: Path, system: System, settings: Settings, terms: Terms) -> RunLock | None:

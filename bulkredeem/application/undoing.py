@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
-from bulkredeem.application.opening import Opened, open_run
+from bulkredeem.application.opening import Opened, open_run, require_ended
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, in_step, outcomes_of
@@ -33,7 +33,6 @@ from bulkredeem.model import (
 )
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import SnapshotWriter, sync_folder
-from bulkredeem.summary import UNFINISHED
 
 NO_PREVIOUS_VALUE: Final = "NO_PREVIOUS_VALUE"
 PREVIOUS_WAS_EMPTY: Final = "PREVIOUS_WAS_EMPTY"
@@ -65,8 +64,7 @@ def _prepare(
 ) -> tuple[Prepared, Client]:
     opened = open_run(folder, terms.wall_clock())
     with opened.resources:
-        if opened.ending.state in UNFINISHED:
-            raise RunNotFoundError(f"{folder} is {opened.ending.state}: go on with it first (resume), or abandon it.")
+        require_ended(opened)
         if next(opened.journal.previous(), None) is None:
             raise RunNotFoundError(
                 f"{folder} has not recorded what it replaced (--record-previous), so nothing of it can be restored."

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bulkredeem.application.asking import ask_all
 from bulkredeem.application.intake import judged_rows
-from bulkredeem.application.opening import Opened, open_run, rewrite_reports
+from bulkredeem.application.opening import Opened, open_run, require_ended, rewrite_reports
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
 from bulkredeem.application.running import Run
@@ -28,7 +28,7 @@ from bulkredeem.model import Correction, Outcome, Status
 from bulkredeem.moments import time_in_words
 from bulkredeem.readback import Current
 from bulkredeem.settings import Settings
-from bulkredeem.summary import UNFINISHED, ErrorGroup, Groups, exit_code_of
+from bulkredeem.summary import ErrorGroup, Groups, exit_code_of
 from bulkredeem.verdict import SENT_BEFORE
 
 WAIT: Final = 300.0
@@ -90,10 +90,7 @@ async def verify_run(
         terms.stop.check()
         opened = await asyncio.to_thread(open_run, folder, terms.wall_clock())
         with opened.resources:
-            if opened.ending.state in UNFINISHED:
-                raise RunNotFoundError(
-                    f"{folder} is {opened.ending.state}: go on with it first (resume), or abandon it."
-                )
+            require_ended(opened)
             settings, remarks = settings_for(opened, now, flags)
             for remark in (*turn.remarks, *remarks):
                 terms.observer.remark(remark)
