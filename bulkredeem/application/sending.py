@@ -176,10 +176,10 @@ class Sending:
             )
         jobs = (job for job in in_order if job.row_number not in self._gone_ahead)
         await self._run_pool(self._until_held(jobs))
-        if not self._is_held or self._stop.requested:
-            return
-        await self._try_elsewhere()
-        self._ahead = first
+        # What was under way may have been accepted since: then nothing has to be tried, and the rest is still to go.
+        if self._is_held and not self._stop.requested:
+            await self._try_elsewhere()
+            self._ahead = first
         if not self._stop.requested:
             await self._run_pool(jobs)
 
