@@ -13,17 +13,22 @@ from dataclasses import dataclass
 
 from bulkredeem.model import CUSTOM_FIELD_PREFIX, Column
 
-RESULT_HEAD = ("row_number", "status", "error_code", "error_message")
-"""The columns a report of ours starts with: by these a file of ours is recognised when it comes back."""
+RESULT_MARK = ("row_number", "status", "error_code", "error_message")
+"""The columns by which a file of ours is recognised when it comes back."""
+RESULT_HEAD = (*RESULT_MARK, "mend_by", "reason")
+"""The columns a report of ours starts with."""
 RESULT_TAIL = ("warnings", "http_status", "attempts", "request_id", "finished_at")
 """The columns a report of ours ends with."""
 OURS = frozenset(RESULT_HEAD + RESULT_TAIL)
+_ENOUGH = 5
+"""Columns of ours, `mend_by` among them, that no other file has."""
 
 _SEPARATORS = re.compile(r"[\s_.\-]+")
 _CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields(?:[\s_\-]*\.|[\s_\-])\s*(?P<name>\S|\S.*\S)", re.IGNORECASE)
 """One separator, and then the name exactly: `customFields._x` is the custom field `_x`."""
 _IDENTIFIERS = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER)
 _FIELDS = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CANONICAL = f"{', '.join(Column)} and {CUSTOM_FIELD_PREFIX}<name>"
 
 
@@ -52,8 +57,17 @@ class ColumnMap:
 
 
 def is_ours(header: Sequence[str]) -> bool:
-    """Whether the file is a report of ours that comes back, mended or not."""
-    return tuple(header[: len(RESULT_HEAD)]) == RESULT_HEAD
+    """Whether the file is a report of ours that comes back, mended or not.
+
+    Also one of which somebody has deleted or moved columns, as long as enough of ours are left. A report never has one
+    of them twice, and calls a person's own columns otherwise.
+    """
+    if tuple(header[: len(RESULT_MARK)]) == RESULT_MARK:
+        return True
+    found = Counter(name for name in header if name in OURS)
+    if max(found.values(), default=0) > 1:
+        return False
+    return found.keys() >= {*RESULT_TAIL} or (len(found) >= _ENOUGH and "mend_by" in found)
 
 
 def carried_name(header: str) -> str:
@@ -148,9 +162,10 @@ def _missing(headers: Sequence[str], names: set[str]) -> list[str]:
 
 def _delimiter_hint(headers: Sequence[str]) -> str:
     if len(headers) == 1:
-        for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        for delimiter, name in _DELIMITERS.items():
             if delimiter in headers[0]:
-                return f" Its cells seem to be separated by {name}: save it with commas."
+                option = "tab" if delimiter == "\t" else f"'{delimiter}'"
+                return f" Its cells seem to be separated by {name}: --delimiter {option}."
     return ""
 
 

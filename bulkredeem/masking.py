@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 _OF_EMAIL = r"[^\s@<>\"',;:()]"
 # Both begin where a word begins: a megabyte without a blank must not be tried from each of its characters.
@@ -17,6 +18,11 @@ _LONG_NUMBER = re.compile(r"(?<!\w)\w*?\d{6,}\w*")
 that what is left of it cannot be an identifier that stood inside it."""
 _SPACED_NUMBER = re.compile(r"(?<!\w)\+?\d(?:[ ().-]{0,2}\d){6,}(?!\w)")
 """A telephone number as people write it, `+91 97770-00000`; that a date goes the same way does no harm."""
+
+_TELLING: Final = 5
+"""Characters that an identifier has at least, to show any of them."""
+_LONG: Final = 10
+"""Characters from which on four are shown, and not two."""
 
 
 def mask(text: str, identifiers: Mapping[str, str]) -> str:
@@ -31,6 +37,16 @@ def mask(text: str, identifiers: Mapping[str, str]) -> str:
     for pattern, word in ((_EMAIL, "<email>"), (_LONG_NUMBER, "<number>"), (_SPACED_NUMBER, "<number>")):
         text = pattern.sub(word, text)
     return text
+
+
+def veiled(value: str) -> str:
+    """Return what may be shown of an identifier, so that somebody who has it knows it again: its end.
+
+    The last four characters of a long one, two of a short one, none below five.
+    """
+    value = value.strip()
+    shown = 4 if len(value) >= _LONG else 2 if len(value) >= _TELLING else 0
+    return "•••" + value[len(value) - shown :] if value else ""
 
 
 def _whole(value: str) -> re.Pattern[str]:

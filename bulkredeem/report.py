@@ -6,23 +6,24 @@ is written under another name, synced, and renamed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import orjson
 
+from bulkredeem.codes import MendBy, mend_by_of
 from bulkredeem.columns import RESULT_HEAD, RESULT_TAIL, carried_name
 from bulkredeem.errors import ReportError, ReportsFolderError
 from bulkredeem.formulas import escape, may_run
 from bulkredeem.model import DONE, Outcome, Status
-from bulkredeem.snapshot import cells_of, has_byte_order_mark, read_headers, read_rows, sync_folder
+from bulkredeem.snapshot import cells_of, has_byte_order_mark, read_headers, read_rows
 from bulkredeem.summary import NOT_DONE, PlainOutcome, Summary, Tally, iso_utc, plain
 from bulkredeem.verdict import SENT_BEFORE
+from bulkredeem.wholefile import whole_text
 
 RESULTS: Final = "results.csv"
 SUMMARY: Final = "summary.json"
@@ -32,8 +33,6 @@ COMPARISON_HEAD: Final = ("row_number", "result", "changes")
 LATEST: Final = "latest"
 _BLOCK: Final = 200
 """Rows that are put together at once: about a millisecond's, so that the writing ends soon when it is asked to."""
-_BUFFER: Final = 1 << 18
-"""Bytes that go to the disk at once: a report may be hundreds of megabytes, and 8 KiB is usual."""
 
 
 def write_results(
@@ -42,23 +41,25 @@ def write_results(
     outcomes: Iterable[Outcome | PlainOutcome],
     *,
     is_doubted: Callable[[int], bool] = lambda _row_number: False,
+    of_pending: MendBy = MendBy.NOBODY,
     proceed: Callable[[], None] = lambda: None,
 ) -> Tally:
     """Write `results.csv` and `not_done.csv` into the run's folder, and return the count of what they hold.
 
     `outcomes` come by row number, as the journal yields them, plain ones at a third of the cost; a row of the snapshot
-    without one is `pending`, and says so if it `is_doubted`: sent perhaps. Each file starts with a byte order mark if
-    the input did: whoever needs one for Excel needs it again. `proceed` is asked every few rows and before the files
-    are synced, and raises what is to end the writing. Raises ReportError when the disk does not take them.
+    without one is `pending`, mended by `of_pending`, and says so if it `is_doubted`: sent perhaps. Each file begins
+    with a byte order mark if the input did: whoever needs one for Excel needs it again. `proceed` is asked every few
+    rows and before the files are synced, and raises what is to end the writing. Raises ReportError when the disk does
+    not take them.
     """
     tally, encoding = Tally(), _encoding_of(snapshot)
-    with _whole_file(folder / RESULTS, encoding) as results, _whole_file(folder / NOT_DONE, encoding) as not_done:
+    with whole_text(folder / RESULTS, encoding) as results, whole_text(folder / NOT_DONE, encoding) as not_done:
         header = _header(read_headers(snapshot))
         results.write(header)
         not_done.write(header)
         for rows, told in _joined(read_rows(snapshot), outcomes, is_doubted):
             proceed()
-            lines = _lines(rows, told)
+            lines = _lines(rows, told, of_pending)
             results.writelines(lines)
             not_done.writelines(line for line, outcome in zip(lines, told, strict=True) if outcome[1] not in DONE)
             tally.add_all(told)
@@ -69,7 +70,7 @@ def write_results(
 def write_summary(folder: Path, summary: Summary) -> None:
     """Write `summary.json` into the run's folder."""
     text = orjson.dumps(summary.as_json_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    with _whole_file(folder / SUMMARY) as file:
+    with whole_text(folder / SUMMARY) as file:
         file.write(text.decode())
 
 
@@ -79,7 +80,7 @@ def write_comparison(folder: Path, snapshot: Path, finding: Callable[[int], tupl
     Every row of the snapshot is in it, in that order. Raises ReportError when the disk does not take it.
     """
     path = folder / COMPARISON
-    with _whole_file(path, _encoding_of(snapshot)) as file:
+    with whole_text(path, _encoding_of(snapshot)) as file:
         own = (f"input.{name}" if name in COMPARISON_HEAD else name for name in read_headers(snapshot))
         file.write(",".join(map(_cell, (*COMPARISON_HEAD, *own))) + "\r\n")
         for row_number, row in read_rows(snapshot):
@@ -122,17 +123,17 @@ def _header(own: Sequence[str]) -> str:
     return ",".join(map(_cell, (*RESULT_HEAD, *map(carried_name, own), *RESULT_TAIL))) + "\r\n"
 
 
-def _lines(rows: Sequence[str], outcomes: Sequence[PlainOutcome]) -> list[str]:
+def _lines(rows: Sequence[str], outcomes: Sequence[PlainOutcome], of_pending: MendBy) -> list[str]:
     """Return what the reports say of these rows, in the form it has in the file.
 
     Column by column, and without the standard library's writer: it looks at every character and alone costs more.
     """
-    numbers, statuses, codes, messages, _, warnings, http_statuses, attempts, request_ids, moments, *_ = zip(
+    numbers, statuses, codes, messages, reasons, warnings, http_statuses, attempts, request_ids, moments, *_ = zip(
         *outcomes, strict=True
     )
     columns = zip(
         numbers,
-        map(_verdict, statuses, codes, messages),
+        map(_verdict, statuses, codes, messages, reasons, repeat(of_pending, len(rows))),
         map(_own, rows) if may_run(rows) else rows,
         map(_answer, warnings, http_statuses, attempts),
         _cells(request_ids),
@@ -151,9 +152,10 @@ def _own(row: str) -> str:
 
 
 @lru_cache(maxsize=100)
-def _verdict(status: str, error_code: str, error_message: str) -> str:
+def _verdict(status: str, error_code: str, error_message: str, reason: str, of_pending: MendBy) -> str:
     """Return the columns before a row's own; kept, for most rows have the same."""
-    return f"{status},{_cell(error_code)},{_cell(error_message)}"
+    mender = of_pending if status == Status.PENDING else mend_by_of(Status(status), error_code) or ""
+    return f"{status},{_cell(error_code)},{_cell(error_message)},{mender},{_cell(reason)}"
 
 
 @lru_cache(maxsize=100)
@@ -182,7 +184,9 @@ def _needs_quotes(text: str) -> bool:
 def _pending(row_number: int, *, is_doubted: bool) -> PlainOutcome:
     """Return what is said of a row without an outcome."""
     code, words = (SENT_BEFORE.code, SENT_BEFORE.message) if is_doubted else ("", "")
-    return plain(Outcome(row_number=row_number, status=Status.PENDING, error_code=code, error_message=words))
+    return plain(
+        Outcome(row_number=row_number, status=Status.PENDING, error_code=code, error_message=words, reason=words)
+    )
 
 
 def _joined(
@@ -203,21 +207,3 @@ def _joined(
         told = [waiting.get(number) or _pending(number, is_doubted=is_doubted(number)) for number, _ in block]
         yield [row for _, row in block], told
         waiting = {number: outcome for number, outcome in waiting.items() if number > last}
-
-
-@contextmanager
-def _whole_file(path: Path, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """Open a file that appears under its name only when everything was written and synced."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", buffering=_BUFFER, encoding=encoding, newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        sync_folder(path.parent)
-    except OSError as exc:
-        raise ReportError(f"{path} could not be written: {exc.strerror or exc}.") from exc
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from bulkredeem.wholefile import sync_folder
+
 if TYPE_CHECKING:
     from bulkredeem.model import Problem
 
@@ -157,12 +159,3 @@ def digest_of(path: Path) -> str:
     """Return the SHA-256 of a snapshot's bytes. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make it durable that a file of this name exists: a name belongs to its folder. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

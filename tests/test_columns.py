@@ -7,6 +7,7 @@ import pytest
 from bulkredeem.columns import (
     OURS,
     RESULT_HEAD,
+    RESULT_MARK,
     RESULT_TAIL,
     ColumnMap,
     canonical_name,
@@ -144,7 +145,7 @@ def test_each_need_is_named_alone(lacking: str, words: str) -> None:
 @pytest.mark.parametrize(("header", "name"), [("a;b;c", "semicolons"), ("a\tb", "tabs"), ("a|b", "bars")])
 def test_another_delimiter_is_noticed(header: str, name: str) -> None:
     """One wide column with delimiters in it is a file saved with those, and the message says so."""
-    assert f"separated by {name}: save it with commas" in complaint([header])
+    assert f"separated by {name}: --delimiter " in complaint([header])
 
 
 def test_a_repeated_column_is_refused_in_whatever_spelling() -> None:
@@ -212,10 +213,26 @@ def test_a_report_of_ours_is_known_by_its_first_four_columns() -> None:
     """Only all four, in their order and spelling, make a file ours."""
     assert is_ours([*RESULT_HEAD, "billNumber"])
     assert is_ours([*RESULT_HEAD, *ENOUGH, *RESULT_TAIL])
+    assert not is_ours(list(RESULT_MARK[:3]))
     assert not is_ours(list(RESULT_HEAD[:3]))
     assert not is_ours(["status", *RESULT_HEAD])
     assert not is_ours([name.upper() for name in RESULT_HEAD])
     assert not is_ours([])
+
+
+def test_a_report_of_the_older_form_is_known_too() -> None:
+    """Reports of before had neither `mend_by` nor `reason`, and are mended and run like those of today."""
+    older = ["row_number", "status", "error_code", "error_message", *ENOUGH, *RESULT_TAIL]
+    assert is_ours(older)
+    mapped = map_columns(tuple(name for name in older if name not in OURS), {})
+    assert mapped.headers == ENOUGH
+
+
+def test_the_first_columns_of_a_report_are_those_that_are_promised() -> None:
+    """The mark by which it is known, then who mends the row and why, without identifiers."""
+    assert RESULT_MARK == ("row_number", "status", "error_code", "error_message")
+    assert (*RESULT_MARK, "mend_by", "reason") == RESULT_HEAD
+    assert {*RESULT_HEAD} < OURS
 
 
 @pytest.mark.parametrize("header", sorted(OURS))

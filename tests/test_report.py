@@ -18,11 +18,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bulkredeem.codes import MendBy, mend_by_of
 from bulkredeem.columns import OURS, carried_name
 from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolderError, Stopping
 from bulkredeem.formulas import escape
 from bulkredeem.loader import take_snapshot
-from bulkredeem.model import Outcome, Problem, Status
+from bulkredeem.model import Outcome, Problem, Reading, Status
 from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
 from bulkredeem.snapshot import SnapshotWriter, cells_of, read_headers, read_records
 from bulkredeem.summary import Ending, RunInfo, RunState, Tally, plain
@@ -30,7 +31,7 @@ from bulkredeem.verdict import SENT_BEFORE
 
 Make = Callable[..., Outcome]
 
-OUR_HEAD = ["row_number", "status", "error_code", "error_message"]
+OUR_HEAD = ["row_number", "status", "error_code", "error_message", "mend_by", "reason"]
 OUR_TAIL = ["warnings", "http_status", "attempts", "request_id", "finished_at"]
 NEEDED = ["redemptionId", "billNumber", "identifierValue"]
 """The columns without which no file is taken in."""
@@ -55,15 +56,15 @@ def table(path: Path) -> list[list[str]]:
 
 
 def test_the_columns_are_those_that_are_promised(tmp_path: Path, outcome: Make) -> None:
-    """Four columns of ours, the input's own as they were, five of ours: names and order are a promise."""
+    """Six columns of ours, the input's own as they were, five of ours: names and order are a promise."""
     snapshot = write_snapshot(tmp_path, [*NEEDED, "Store  Name"], [["AB12CD", "007", "919777000001", " Kiosk "]])
     done = outcome(2, warnings=("one", "two"), http_status=200, attempts=3, request_id="req-1")
     write_results(tmp_path, snapshot, [done])
     header, line = table(tmp_path / "results.csv")
     assert header == [*OUR_HEAD, *NEEDED, "Store  Name", *OUR_TAIL]
-    assert line[:4] == ["2", "success", "", ""]
-    assert line[4:8] == ["AB12CD", "007", "919777000001", " Kiosk "]
-    assert line[8:] == ["one; two", "200", "3", "req-1", "2025-11-24T16:00:00.000Z"]
+    assert line[:6] == ["2", "success", "", "", "", ""]
+    assert line[6:10] == ["AB12CD", "007", "919777000001", " Kiosk "]
+    assert line[10:] == ["one; two", "200", "3", "req-1", "2025-11-24T16:00:00.000Z"]
     assert (tmp_path / "results.csv").read_bytes().endswith(b"Z\r\n")
 
 
@@ -100,7 +101,7 @@ def test_a_column_that_is_called_as_ours_gets_a_prefix(tmp_path: Path) -> None:
     write_results(tmp_path, snapshot, [])
     header, line = table(tmp_path / "results.csv")
     assert header == [*OUR_HEAD, *NEEDED, "input.status", "input.warnings", "Status", *OUR_TAIL]
-    assert line[4:10] == ["R", "B", "1", "open", "none", "x"]
+    assert line[6:12] == ["R", "B", "1", "open", "none", "x"]
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -117,11 +118,12 @@ def test_a_byte_order_mark_is_mirrored(tmp_path: Path, marked: bool) -> None:  #
 def test_no_cell_runs_as_a_formula(tmp_path: Path, outcome: Make, cell: str) -> None:
     """Neither the user's headers and cells nor the platform's words begin as a spreadsheet's formula does."""
     snapshot = write_snapshot(tmp_path, [*NEEDED, cell], [["R", "B", "1", cell]])
-    refused = outcome(2, status=Status.REFUSED, error_code=cell, error_message=cell, warnings=(cell,), request_id=cell)
+    words = {"error_code": cell, "error_message": cell, "reason": cell, "warnings": (cell,), "request_id": cell}
+    refused = outcome(2, status=Status.REFUSED, **words)
     write_results(tmp_path, snapshot, [refused])
     header, line = table(tmp_path / "results.csv")
-    assert header[7] == line[7] == f"'{cell}"
-    assert line[2] == line[3] == line[8] == line[11] == f"'{cell}"
+    assert header[9] == line[9] == f"'{cell}"
+    assert line[2] == line[3] == line[5] == line[10] == line[13] == f"'{cell}"
 
 
 TROUBLESOME = "=+-@'\t\r\n\",; ＝\ufeff"  # noqa: RUF001  the full-width form is one of them
@@ -167,7 +169,7 @@ def test_a_report_that_comes_back_holds_what_went_in(
         }
         for report, expected in wanted.items():
             again = folder / f"again-{report}"
-            intake = take_snapshot(folder / report, again, explicit={})
+            intake = take_snapshot(folder / report, again, reading=Reading())
             assert intake.rows == len(expected)
             assert [list(record.cells) for record in read_records(again)] == expected
             assert list(read_headers(again)) == [f"input.{each}" if each in OURS else each for each in own]
@@ -181,7 +183,7 @@ def test_a_report_of_a_report_is_the_same(tmp_path: Path) -> None:
     for number in range(2):
         folder = tmp_path / str(number)
         folder.mkdir()
-        take_snapshot(tmp_path / "results.csv", folder / "input.csv", explicit={})
+        take_snapshot(tmp_path / "results.csv", folder / "input.csv", reading=Reading())
         write_results(tmp_path, folder / "input.csv", [])
         generations.append(table(tmp_path / "results.csv"))
     assert generations[0] == generations[1] == generations[2]
@@ -271,6 +273,7 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "reason",
         "input",
         "counts",
+        "mend_by",
         "requests",
         "allowed_rate",
         "started_at",
@@ -281,10 +284,11 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "exit_code",
     ]
     assert running["state"] == "running"
-    assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5, "as_of": None}
+    assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5, "ignored": 0, "as_of": None}
     assert (running["retry_of"], running["resumed_at"]) == (None, None)
     assert list(running["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
     assert running["counts"]["pending"] == 5
+    assert running["mend_by"] == dict.fromkeys(map(str, MendBy), 0) | {"nobody": 5}
     assert (running["finished_at"], running["duration_seconds"], running["exit_code"]) == (None, None, None)
 
     for number in (2, 3):
@@ -298,7 +302,15 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
     assert sum(ended["counts"].values()) == 5
     assert (ended["started_at"], ended["finished_at"]) == ("2025-11-24T16:00:00.000Z", "2025-11-24T16:00:12.500Z")
     assert ended["duration_seconds"] == 12.5
-    assert ended["top_errors"] == [{"code": "750", "message": "no such redemption", "count": 2, "example_rows": [2, 3]}]
+    assert ended["mend_by"] == dict.fromkeys(map(str, MendBy), 0) | {"data_team": 2, "nobody": 2}
+    (group,) = ended["top_errors"]
+    assert group == {
+        "code": "750",
+        "message": "no such redemption",
+        "mend_by": "data_team",
+        "count": 2,
+        "example_rows": [2, 3],
+    }
     assert [each.name for each in tmp_path.iterdir()] == ["summary.json"]
 
 
@@ -342,7 +354,9 @@ def test_a_row_that_may_have_been_sent_says_so(tmp_path: Path, outcome: Make) ->
         ["4", "pending", ""],
     ]
     assert results[2][3] == "it may have been applied by an earlier try whose answer was never recorded"
-    assert results[3][3] == ""
+    assert results[2][5] == results[2][3]
+    assert results[3][3] == results[3][5] == ""
+    assert [line[4] for line in results[1:]] == ["nobody"] * 3
     assert not_done == results
     assert (tally.recorded, tally.counts[Status.PENDING]) == (1, 0), "a row without an outcome is not counted as one"
 
@@ -386,11 +400,14 @@ def as_the_standard_library_writes(cells: Sequence[object]) -> bytes:
 def expected_line(row_number: int, cells: Sequence[str], outcome: Outcome | None, *, is_doubted: bool) -> bytes:
     """Return what `results.csv` must say of a row, put together cell by cell."""
     code, words = (SENT_BEFORE.code, SENT_BEFORE.message) if is_doubted else ("", "")
-    told = outcome or Outcome(row_number=row_number, status=Status.PENDING, error_code=code, error_message=words)
+    told = outcome or Outcome(
+        row_number=row_number, status=Status.PENDING, error_code=code, error_message=words, reason=words
+    )
+    mender = mend_by_of(told.status, told.error_code) or ""
     finished_at = datetime.fromtimestamp(told.finished_at, UTC).isoformat(timespec="milliseconds")
     return as_the_standard_library_writes(
         [
-            *(row_number, str(told.status), told.error_code, told.error_message),
+            *(row_number, str(told.status), told.error_code, told.error_message, str(mender), told.reason),
             *cells,
             *("; ".join(told.warnings), told.http_status, told.attempts, told.request_id),
             finished_at.replace("+00:00", "Z") if told.finished_at else "",
@@ -433,6 +450,12 @@ DAMAGED = st.builds(Problem, code=CELL, column=st.just(""), message=CELL, detail
 )
 @example(
     rows=[(["x\r\n3,,,,y", ""], None, True), (["", ""], None, True)], headers=["a", "b"], marked=False, in_tuples=True
+)
+@example(
+    rows=[(["x\r\n3,,,,,,y", ""], None, True), (["'", '\r\n"2,,,,,,=1'], None, True)],
+    headers=["a", "b"],
+    marked=True,
+    in_tuples=True,
 )
 def test_a_report_is_what_the_standard_library_would_write(
     rows: list[tuple[list[str] | Problem, Outcome | None, bool]],
@@ -485,7 +508,7 @@ def test_each_of_many_rows_has_its_own_outcome(tmp_path: Path, is_recorded: Call
     ]
     tally = write_results(tmp_path, snapshot, iter(outcomes))
     lines = table(tmp_path / "results.csv")[1:]
-    told = [(line[0], line[1], line[3], line[4]) for line in lines]
+    told = [(line[0], line[1], line[3], line[6]) for line in lines]
     assert told == [
         (str(number), "refused", f"no R{number}", f"R{number}")
         if is_recorded(number)

@@ -346,10 +346,10 @@ async def test_cells_are_the_same_in_the_new_run(rehearsal: Rehearsal) -> None:
     old = await mixed(rehearsal)
     run = await new_run(rehearsal, old, Status.FAILED)
     lines = {folder: without_moment(folder / "results.csv") for folder in (old, run.folder)}
-    (header, line), own = lines[run.folder], slice(4, 9)
+    (header, line), own = lines[run.folder], slice(6, 11)
     assert header == lines[old][0]
     assert line[own] == lines[old][FAILED - 1][own]
-    assert line[8] == "'=SUM(A1)"
+    assert line[10] == "'=SUM(A1)"
 
 
 async def test_a_retry_that_stops_is_gone_on_with_like_any_other(rehearsal: Rehearsal) -> None:

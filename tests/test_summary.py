@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkredeem import summary as summary_module
+from bulkredeem.codes import MendBy, mend_by_of
 from bulkredeem.errors import ExitCode
 from bulkredeem.model import DONE, Outcome, Status
 from bulkredeem.summary import (
@@ -28,8 +29,11 @@ from bulkredeem.summary import (
     Tally,
     Typed,
     closing_sentence,
+    counting,
     exit_code_of,
     iso_utc,
+    mender_of_pending,
+    next_steps,
     plain,
 )
 
@@ -125,12 +129,14 @@ def test_a_group_is_named_by_the_masked_message() -> None:
     """What goes into a summary may travel, so it is the reason and not the platform's own words."""
     tally = Tally()
     tally.add(Outcome(row_number=2, status=Status.REFUSED, error_code="8015", error_message="919777000001", reason="x"))
-    assert tally.top_errors() == (ErrorGroup(code="8015", message="x", count=1, example_rows=(2,)),)
+    assert tally.top_errors() == (
+        ErrorGroup(code="8015", message="x", mend_by=MendBy.FILE_OWNER, count=1, example_rows=(2,)),
+    )
 
 
 def test_memory_is_bounded_and_no_row_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound, further messages of a code are counted as one group."""
-    monkeypatch.setattr(summary_module, "MOST_GROUPS", 3)
+    monkeypatch.setattr(counting, "MOST_GROUPS", 3)
     tally = Tally()
     for number in range(2, 102):
         tally.add(outcome(number, Status.REFUSED, "750", f"reason {number}"))
@@ -160,6 +166,7 @@ def test_summary_json_has_the_promised_keys() -> None:
         "reason",
         "input",
         "counts",
+        "mend_by",
         "requests",
         "allowed_rate",
         "started_at",
@@ -169,9 +176,10 @@ def test_summary_json_has_the_promised_keys() -> None:
         "top_errors",
         "exit_code",
     ]
-    assert list(content["input"]) == ["path", "sha256", "rows", "as_of"]
+    assert list(content["input"]) == ["path", "sha256", "rows", "ignored", "as_of"]
     assert list(content["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
-    assert list(content["top_errors"][0]) == ["code", "message", "count", "example_rows"]
+    assert list(content["mend_by"]) == ["file_owner", "data_team", "platform_owner", "credentials", "nobody"]
+    assert list(content["top_errors"][0]) == ["code", "message", "mend_by", "count", "example_rows"]
 
 
 def test_summary_json_of_a_run_that_ended() -> None:
@@ -187,15 +195,16 @@ def test_summary_json_of_a_run_that_ended() -> None:
         "user": None,
         "by": None,
         "reason": None,
-        "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4, "as_of": None},
+        "input": {"path": "in/a.csv", "sha256": "ab" * 32, "rows": 4, "ignored": 0, "as_of": None},
         "counts": {"success": 2, "skipped": 0, "invalid": 0, "refused": 1, "failed": 0, "in_doubt": 0, "pending": 1},
+        "mend_by": {"file_owner": 0, "data_team": 1, "platform_owner": 0, "credentials": 0, "nobody": 1},
         "requests": 12,
         "allowed_rate": None,
         "started_at": "2024-07-26T10:52:24.000Z",
         "resumed_at": None,
         "finished_at": "2024-07-26T10:52:29.500Z",
         "duration_seconds": 5.5,
-        "top_errors": [{"code": "750", "message": "no", "count": 1, "example_rows": [4]}],
+        "top_errors": [{"code": "750", "message": "no", "mend_by": "data_team", "count": 1, "example_rows": [4]}],
         "exit_code": 3,
     }
 
@@ -232,7 +241,12 @@ GO_ON = f"Go on with the run:\n{RESUME}"
 FAILED = "1 failed and surely not applied"
 IN_DOUBT = "2 in doubt (sent, no trustworthy answer)"
 UPDATED = "rows were updated."
-TYPED = Typed(all="--map 'Bill No=billNumber' --config my.toml", where="--config my.toml")
+TYPED = Typed(
+    whole="--map 'Bill No=billNumber' --config my.toml",
+    all="--map 'Bill No=billNumber' --config my.toml",
+    where="--config my.toml",
+    which="--config my.toml",
+)
 """What somebody typed."""
 
 
@@ -396,3 +410,198 @@ def test_a_moment_without_a_date_is_an_error(seconds: float, error: type[Excepti
     """Nobody is told a made-up date."""
     with pytest.raises(error):
         iso_utc(seconds)
+
+
+@given(OUTCOMES, st.integers(0, 50))
+def test_every_row_that_is_not_done_is_somebodys(outcomes: list[Outcome], unrecorded: int) -> None:
+    """Those who mend are counted as the rows that are not done are, and nobody is named who has nothing to do."""
+    tally = Tally()
+    for verdict in outcomes:
+        tally.add(verdict)
+    result = tally.summary(info(len(outcomes) + unrecorded), FINISHED)
+    assert sum(result.mend_by.values()) == result.not_done
+    assert all(result.mend_by.values())
+    expected = Counter(mend_by_of(verdict.status, verdict.error_code) for verdict in outcomes)
+    expected[MendBy.NOBODY] += unrecorded
+    assert result.mend_by == {who: count for who, count in expected.items() if who and count}
+
+
+def test_one_code_that_two_people_mend_is_two_groups() -> None:
+    """A code that nobody has written about is mended by whoever its status says."""
+    tally = Tally()
+    tally.add(outcome(2, Status.REFUSED, "X-1"))
+    tally.add(outcome(3, Status.INVALID, "X-1"))
+    assert {(group.mend_by, group.count) for group in tally.top_errors()} == {
+        (MendBy.PLATFORM_OWNER, 1),
+        (MendBy.FILE_OWNER, 1),
+    }
+
+
+REFUSED_ACCESS = replace(STOPPED, exit_code=4, stop_reason="the platform refused the password")
+GUARDED = replace(STOPPED, stop_reason="more than half were refused", is_guarded=True)
+DRY = Ending(state=RunState.DRY_RUN, finished_at=1721991149.5, requests=0, exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "who"),
+    [
+        (None, MendBy.NOBODY),
+        (STOPPED, MendBy.NOBODY),
+        (GUARDED, MendBy.NOBODY),
+        (REFUSED_ACCESS, MendBy.CREDENTIALS),
+        (FINISHED, MendBy.NOBODY),
+    ],
+)
+def test_rows_that_nobody_has_looked_at_are_mended_by_going_on(ending: Ending | None, who: MendBy) -> None:
+    """Unless the platform let nobody in: then whoever owns the password comes first."""
+    assert mender_of_pending(ending) is who
+    assert summary(ending, 3).mend_by == {who: 3}
+
+
+OF_EACH = {
+    MendBy.FILE_OWNER: (Status.INVALID, "RAGGED_ROW"),
+    MendBy.DATA_TEAM: (Status.REFUSED, "750"),
+    MendBy.PLATFORM_OWNER: (Status.REFUSED, "1212"),
+    MendBy.CREDENTIALS: (Status.REFUSED, "4000"),
+    MendBy.NOBODY: (Status.FAILED, "TIMEOUT"),
+}
+"""A verdict that each of them mends."""
+LOCATED = "my reports/r-1"
+PASTED = {
+    "run": ["bulkredeem", "run", *shlex.split(TYPED.all), f"{LOCATED}/not_done.csv"],
+    "split": ["bulkredeem", "split", "--config", "my.toml", "--by", "mend_by", LOCATED],
+    "retry": ["bulkredeem", "retry", "--config", "my.toml", LOCATED],
+    "resume": ["bulkredeem", "resume", "--config", "my.toml", LOCATED],
+    "resume all the same": ["bulkredeem", "resume", "--config", "my.toml", "--no-guard", LOCATED],
+    "run the file": ["bulkredeem", "run", *shlex.split(TYPED.all), "in/a.csv"],
+}
+"""What each of the commands is, as a shell takes it apart."""
+
+
+def left_to(menders: Sequence[MendBy], ending: Ending | None = FINISHED, pending: int = 0) -> Summary:
+    """Summarise a run in which the first of these has one row to mend, the second two, and so on."""
+    tally = Tally()
+    for count, who in enumerate(menders, start=1):
+        for _ in range(count):
+            tally.add(outcome(tally.recorded + 2, *OF_EACH[who]))
+    return tally.summary(info(tally.recorded + pending), ending)
+
+
+def commands(result: Summary) -> list[tuple[MendBy, int, list[str]]]:
+    """Return who has how many rows to mend, and what each of them is to type, as a shell takes it apart."""
+    steps = next_steps(result, LOCATED, TYPED)
+    assert all(step.words.endswith(":") for step in steps), "the command follows a colon"
+    return [(step.mend_by, step.count, shlex.split(step.command)) for step in steps]
+
+
+@pytest.mark.parametrize("who", MendBy)
+def test_one_who_mends_alone_has_the_file_to_themselves(who: MendBy) -> None:
+    """The rows are mended where they lie and run; where nothing is to be mended, they are tried again."""
+    assert commands(left_to([who])) == [(who, 1, PASTED["retry" if who is MendBy.NOBODY else "run"])]
+
+
+def test_all_who_mend_are_named_and_who_has_most_comes_first() -> None:
+    """Each gets only their own rows, by way of a file for each; what needs nobody is tried again."""
+    assert commands(left_to(list(MendBy))) == [
+        (MendBy.NOBODY, 5, PASTED["retry"]),
+        (MendBy.CREDENTIALS, 4, PASTED["split"]),
+        (MendBy.PLATFORM_OWNER, 3, PASTED["split"]),
+        (MendBy.DATA_TEAM, 2, PASTED["split"]),
+        (MendBy.FILE_OWNER, 1, PASTED["split"]),
+    ]
+
+
+@given(st.lists(st.sampled_from(list(MendBy)), unique=True), st.sampled_from([None, FINISHED, STOPPED, GUARDED]))
+def test_the_steps_are_about_all_rows_that_are_not_done(menders: list[MendBy], ending: Ending | None) -> None:
+    """Each who mends has one step, however the run ended, and the steps add up; nothing to do is no step."""
+    result = left_to(menders, ending)
+    steps = next_steps(result, LOCATED, TYPED)
+    assert {step.mend_by for step in steps} == set(menders)
+    assert sum(step.count for step in steps) == result.not_done
+
+
+@pytest.mark.parametrize("ending", [STOPPED, CRASHED])
+def test_going_on_with_an_unfinished_run_comes_before_all_else(ending: Ending) -> None:
+    """However many rows somebody has to mend: run before that, the file would send the others twice."""
+    result = left_to([MendBy.NOBODY, MendBy.DATA_TEAM, MendBy.FILE_OWNER], ending)
+    assert [step.mend_by for step in next_steps(result, LOCATED)] == [
+        MendBy.NOBODY,
+        MendBy.FILE_OWNER,
+        MendBy.DATA_TEAM,
+    ]
+
+
+def test_rows_that_were_refused_for_a_missing_permission_are_not_mended_by_going_on() -> None:
+    """They have their outcome: where the run itself did not end for it, they are run again when all is put right."""
+    result = left_to([MendBy.CREDENTIALS], STOPPED, pending=1)
+    assert commands(result) == [(MendBy.NOBODY, 1, PASTED["resume"]), (MendBy.CREDENTIALS, 1, PASTED["split"])]
+
+
+@pytest.mark.parametrize("ending", [STOPPED, CRASHED])
+def test_an_unfinished_run_is_gone_on_with(ending: Ending) -> None:
+    """Rows without an outcome and rows to be tried again wait for `resume`; whose rows are wrong are told so too."""
+    result = left_to([MendBy.DATA_TEAM, MendBy.NOBODY], ending, pending=4)
+    assert commands(result) == [(MendBy.NOBODY, 6, PASTED["resume"]), (MendBy.DATA_TEAM, 1, PASTED["split"])]
+
+
+def test_refused_credentials_are_mended_before_the_run_is_gone_on_with() -> None:
+    """The step says so, and it is about all rows that were not looked at."""
+    (step,) = next_steps(summary(REFUSED_ACCESS, 7), LOCATED, TYPED)
+    assert (step.mend_by, step.count) == (MendBy.CREDENTIALS, 7)
+    assert step.words.startswith("Have the password or the till's permission put right first")
+    assert shlex.split(step.command) == PASTED["resume"]
+
+
+def test_a_guarded_run_is_gone_on_with_by_a_persons_word() -> None:
+    """The step leaves the choice, and its command says what the guard wants to hear."""
+    (step,) = next_steps(summary(GUARDED, 7), LOCATED, TYPED)
+    assert "abandon it" in step.words
+    assert shlex.split(step.command) == PASTED["resume all the same"]
+
+
+def test_nothing_is_to_be_done_about_an_abandoned_run() -> None:
+    """Somebody has closed it for good."""
+    assert next_steps(left_to(list(MendBy), ABANDONED, pending=3), LOCATED, TYPED) == ()
+
+
+def test_nothing_is_to_be_done_where_every_row_is_done() -> None:
+    """No step for nobody."""
+    assert next_steps(summary(success=3, skipped=1), LOCATED, TYPED) == ()
+
+
+def test_after_a_dry_run_the_sound_rows_are_run_and_the_others_mended() -> None:
+    """There is no run to go on with: what could be sent is sent by running the file itself."""
+    result = left_to([MendBy.FILE_OWNER], DRY, pending=3)
+    assert commands(result) == [(MendBy.NOBODY, 3, PASTED["run the file"]), (MendBy.FILE_OWNER, 1, PASTED["run"])]
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (
+            summary(DRY, 5, invalid=1, skipped=1),
+            f"A dry run: nothing was sent. 3 of 5 rows could be sent; 1 cannot: {FILE} says why.",
+        ),
+        (summary(DRY, 1), "A dry run: nothing was sent. 1 of 1 row could be sent."),
+    ],
+)
+def test_the_closing_sentence_of_a_dry_run(result: Summary, sentence: str) -> None:
+    """It says that nothing was sent, what could be, and how."""
+    assert closing_sentence(result, FOLDER) == f"{sentence} To send what can be sent:\nbulkredeem run in/a.csv"
+
+
+def test_lines_that_are_no_rows_are_in_no_count() -> None:
+    """A report's total lines, say: they are named beside the rows and added to nothing."""
+    result = Tally().summary(replace(info(4), ignored=2))
+    assert result.as_json_object()["input"]["ignored"] == 2
+    assert sum(result.counts.values()) == 4
+
+
+def test_a_file_whose_name_looks_like_an_option_is_named_so_that_it_is_none() -> None:
+    """What is offered can be pasted; standard input alone is a hyphen."""
+    counts = dict.fromkeys(Status, 0) | {Status.PENDING: 1}
+    ending = Ending(state=RunState.DRY_RUN, finished_at=1.0, requests=0, exit_code=0)
+    for path, named in (("-fixes.csv", "./-fixes.csv"), ("standard input", "-")):
+        info = RunInfo(run_id="dry", path=path, sha256="", rows=1, started_at=0.0)
+        summary = Summary(info=info, counts=counts, top_errors=(), mend_by={MendBy.NOBODY: 1}, ending=ending)
+        assert closing_sentence(summary, "reports/dry").endswith(f"bulkredeem run {named}")

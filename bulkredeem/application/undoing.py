@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bulkredeem.application.concluding import Run
 from bulkredeem.application.intake import SNAPSHOT, judged_rows
 from bulkredeem.application.opening import Opened, open_run, require_ended
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, in_step, outcomes_of
-from bulkredeem.application.running import Run, carry_out
+from bulkredeem.application.running import carry_out
 from bulkredeem.application.shelf import require_free
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
@@ -32,7 +33,8 @@ from bulkredeem.model import (
     Status,
 )
 from bulkredeem.settings import Settings
-from bulkredeem.snapshot import SnapshotWriter, sync_folder
+from bulkredeem.snapshot import SnapshotWriter
+from bulkredeem.wholefile import sync_folder
 
 NO_PREVIOUS_VALUE: Final = "NO_PREVIOUS_VALUE"
 PREVIOUS_WAS_EMPTY: Final = "PREVIOUS_WAS_EMPTY"
