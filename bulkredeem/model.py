@@ -11,7 +11,10 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
+
+STANDARD_INPUT_IN_WORDS: Final = "standard input"
+"""What a run calls its file when it was none."""
 
 
 class Status(StrEnum):
@@ -92,6 +95,44 @@ class Condition:
         if not equals or not header.strip():
             raise ValueError(f"{text!r} names no column and value; write it like 'store=17'")
         return cls(header=header.strip(), value=value.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """Which lines of a file are no rows at all: those in whose column a regular expression finds something."""
+
+    header: str
+    """The column, by its header in the file or by its canonical name."""
+    expression: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `redemptionId~^(Grand )?Total`; raise ValueError with a sentence for anything else."""
+        header, tilde, expression = text.partition("~")
+        if not tilde or not header.strip() or not expression:
+            raise ValueError(f"{text!r} names no column and expression; write it like 'redemptionId~^Total'")
+        try:
+            return cls(header=header.strip(), expression=re.compile(expression))
+        except re.error as exc:
+            raise ValueError(f"{expression!r} is no regular expression ({exc})") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a file is to be read; what is empty is found out."""
+
+    explicit: Mapping[str, str] = field(default_factory=dict)
+    """Header of the file → canonical name."""
+    encoding: str = ""
+    delimiter: str = ""
+    sheet: str = ""
+    """A sheet's name, or its number from 1."""
+    header_row: int = 0
+    """The header's row as a spreadsheet counts, or 0."""
+    ignored: tuple[Pattern, ...] = ()
+    """Lines that are no rows at all."""
+    allow_unterminated: bool = False
+    """Take a last line that has no line end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +303,11 @@ class Reply:
     """The platform's own name for the request, for its support, or empty."""
     password_renewed: bool = False
     """Whether a 401 was drawn by a password that has been replaced since: another try makes sense."""
+    served_at: float | None = field(default=None, compare=False)
+    """What the platform's clock showed, in seconds since the epoch, or None when it does not say.
+
+    Two replies that say the same at different times are the same.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

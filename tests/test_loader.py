@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import os
@@ -24,7 +23,7 @@ from bulkredeem.columns import RESULT_HEAD, RESULT_TAIL, map_columns
 from bulkredeem.errors import InputFileError, JournalError, ReportsFolderError, Stopping
 from bulkredeem.formulas import escape
 from bulkredeem.loader import CHUNK_CELLS, MAX_LINE, QUOTED_OF_A_LINE, Intake, read_cells, read_rows, take_snapshot
-from bulkredeem.model import Row
+from bulkredeem.model import Reading, Row
 from bulkredeem.snapshot import LEADING, has_byte_order_mark, read_headers, read_records
 
 HEADER = "redemptionId,identifierValue,billNumber"
@@ -58,7 +57,8 @@ def load(
     """Write a file, and read it in both passes."""
     source, snapshot = folder / "corrections.csv", folder / "input.csv"
     source.write_bytes(content if isinstance(content, bytes) else content.encode())
-    intake = take_snapshot(source, snapshot, explicit=explicit or {}, allow_unterminated=allow_unterminated)
+    reading = Reading(explicit=explicit or {}, allow_unterminated=allow_unterminated)
+    intake = take_snapshot(source, snapshot, reading=reading)
     return Loaded(intake=intake, rows=list(read_rows(snapshot, intake.columns)), snapshot=snapshot)
 
 
@@ -111,7 +111,7 @@ def test_a_cell_stays_the_text_it_is(tmp_path: Path, cell: str) -> None:
         ('"a ""b"" c"', 'a "b" c'),
         ('""""', '"'),
         ('a "b" c', 'a "b" c'),
-        (' "b"', ' "b"'),
+        ('" ""b"""', ' "b"'),
     ],
 )
 def test_a_quoted_cell_is_exact_and_one_row(tmp_path: Path, written_as: str, cell: str) -> None:
@@ -281,8 +281,8 @@ def test_half_a_header_is_half_an_upload(tmp_path: Path, header: str) -> None:
     path, snapshot = tmp_path / "half.csv", tmp_path / "snapshot.csv"
     path.write_text(header)
     with pytest.raises(InputFileError, match="ends within its header"):
-        take_snapshot(path, snapshot, explicit={})
-    assert take_snapshot(path, snapshot, explicit={}, allow_unterminated=True).rows == 0
+        take_snapshot(path, snapshot, reading=Reading())
+    assert take_snapshot(path, snapshot, reading=Reading(allow_unterminated=True)).rows == 0
 
 
 @pytest.mark.parametrize("line", ["A2,1,B-77", "A2,1,B-77\r", "A2,1", 'A2,1,"B-77"'])
@@ -337,7 +337,6 @@ def test_an_explicit_map_names_the_columns(tmp_path: Path) -> None:
         (f"{HEADER},bill_number", "row 1 (the header): 2 columns are all billNumber: 'billNumber', 'bill_number'"),
         (f"{HEADER},billNumber", "2 columns are all billNumber"),
         ("Shop,Town", "There is no column for redemptionId or externalReferenceNumber; nor for anything to set"),
-        (HEADER.replace(",", ";"), "Its cells seem to be separated by semicolons"),
         ("\n\nShop", "row 3 (the header): There is no column"),
         ('redemptionId,"bill"Number', "row 1, cannot be read as a header: the quotes of the line do not match"),
         ("redemptionId,bill\rNumber", "row 1, cannot be read as a header: a carriage return stands inside a cell"),
@@ -355,7 +354,7 @@ def test_a_header_without_use_is_a_sentence(tmp_path: Path, header: str, words: 
 def returned(own: Sequence[str], *rows: Sequence[str]) -> str:
     """Return a report of ours: own headers and rows, escaped, between our columns."""
     tail = ["", "200", "1", "sandbox-1", "2026-11-05T12:00:00Z"]
-    lines = [["7", "refused", "750", "no", *map(escape, row), *tail] for row in rows]
+    lines = [["7", "refused", "750", "no", "file_owner", "", *map(escape, row), *tail] for row in rows]
     return written([[*RESULT_HEAD, *map(escape, own), *RESULT_TAIL], *lines])
 
 
@@ -423,16 +422,11 @@ def test_a_file_with_headers_only_has_no_rows(tmp_path: Path, content: str) -> N
         pytest.param(b"", "is empty: the first line must name the columns", id="empty"),
         pytest.param(MARK, "is empty", id="a mark alone"),
         pytest.param(b"\n \r\n,,\n\n", "is empty", id="blank only"),
-        pytest.param(HEADER.encode("utf-16"), "is UTF-16; save it as 'CSV UTF-8", id="UTF-16"),
-        pytest.param(b"\xfe\xff" + HEADER.encode("utf-16-be"), "is UTF-16; save it as", id="UTF-16 big end first"),
-        pytest.param(HEADER.encode("utf-16-le"), "line 1, holds NUL bytes, so the file is not text", id="UTF-16 bare"),
-        pytest.param(b"PK\x03\x04\x14\0\x06\0", "is an Excel workbook or a zip archive; save it as", id="xlsx"),
-        pytest.param(b"\xd0\xcf\x11\xe0\xa1\xb1", "is an old Excel workbook; save it as", id="xls"),
-        pytest.param(gzip.compress(HEADER.encode()), "is compressed; unpack it first", id="gzip"),
+        pytest.param(b"PK\x03\x04\x14\0\x06\0", "begins like a workbook or a zip archive, but is damaged", id="zip"),
+        pytest.param(b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook that cannot be read, so it is damaged", id="xls"),
+        pytest.param(b"%PDF-1.7\n", "is a PDF, which has no cells; ask for the file it was made from", id="PDF"),
         pytest.param(f"{HEADER}\n\nA1,1,\0\n", "line 3, holds NUL bytes", id="a NUL"),
-        pytest.param(f"{HEADER}\nA1,1,é\n".encode("latin-1"), "line 2, is not UTF-8 (bytes e9); save it", id="Latin-1"),
         pytest.param(f"{HEADER}\nA1,é,\0\n".encode("latin-1"), "line 2, holds NUL bytes", id="a NUL in Latin-1"),
-        pytest.param(f"{HEADER}\nA1,1,日".encode()[:-1], "line 2, is not UTF-8 (bytes e6 97)", id="cut in a letter"),
         pytest.param(f"{HEADER}\rA1,1,x\r", "line 1, ends in a carriage return alone", id="old Macintosh"),
         pytest.param(f"{HEADER}\r" + "A1,1,x\r" * 200_000, "line 1, ends in a carriage return alone", id="a long one"),
         pytest.param(f"{HEADER}\n" + "x," * MAX_LINE, f"line 2, is longer than {MAX_LINE:,} bytes", id="a long line"),
@@ -462,7 +456,7 @@ def test_a_line_just_short_enough_is_read(tmp_path: Path) -> None:
 def test_what_is_no_file_is_one_sentence(tmp_path: Path, name: str, words: str) -> None:
     """A missing file and a folder are named, with the system's reason."""
     with pytest.raises(InputFileError) as caught:
-        take_snapshot(tmp_path / name, tmp_path / "input.csv", explicit={})
+        take_snapshot(tmp_path / name, tmp_path / "input.csv", reading=Reading())
     assert str(caught.value) == f"{tmp_path / name} cannot be read: {words}."
 
 
@@ -471,14 +465,14 @@ def test_a_forbidden_file_is_one_sentence(tmp_path: Path) -> None:
     """So is a file that this user may not read."""
     (tmp_path / "corrections.csv").touch(mode=0)
     with pytest.raises(InputFileError, match=r"corrections\.csv cannot be read: Permission denied\."):
-        take_snapshot(tmp_path / "corrections.csv", tmp_path / "input.csv", explicit={})
+        take_snapshot(tmp_path / "corrections.csv", tmp_path / "input.csv", reading=Reading())
 
 
 @pytest.mark.skipif(not BROKEN_DISK.exists(), reason="needs Linux's /proc")
 def test_a_file_that_breaks_while_read_is_one_sentence(tmp_path: Path) -> None:
     """A read error names the file and the line it came at."""
     with pytest.raises(InputFileError, match=rf"{BROKEN_DISK}, line 1, cannot be read: Input/output error\."):
-        take_snapshot(BROKEN_DISK, tmp_path / "input.csv", explicit={})
+        take_snapshot(BROKEN_DISK, tmp_path / "input.csv", reading=Reading())
 
 
 @pytest.mark.parametrize(
@@ -497,7 +491,7 @@ def test_a_snapshot_that_cannot_be_written_is_not_the_files_fault(tmp_path: Path
     source = tmp_path / "corrections.csv"
     source.write_text(f"{HEADER}\nA1,1,x\n")
     with pytest.raises(ReportsFolderError) as caught:
-        take_snapshot(source, target, explicit={})
+        take_snapshot(source, target, reading=Reading())
     assert str(caught.value) == f"{target} cannot be written: {reason}."
 
 
@@ -523,7 +517,7 @@ def test_a_snapshot_is_durable_unless_nobody_needs_that(tmp_path: Path) -> None:
     source, snapshots = tmp_path / "corrections.csv", [tmp_path / "run.csv", tmp_path / "check.csv"]
     source.write_text(f"{HEADER}\nA1,1,x\n")
     syncs = [
-        syncs_of(partial(take_snapshot, source, snapshot, explicit={}, durable=durable))
+        syncs_of(partial(take_snapshot, source, snapshot, reading=Reading(), durable=durable))
         for snapshot, durable in zip(snapshots, (True, False), strict=True)
     ]
     assert syncs == [2, 0]
@@ -542,7 +536,7 @@ def test_proceed_ends_the_reading(tmp_path: Path) -> None:
             raise Stopping
 
     with pytest.raises(Stopping):
-        take_snapshot(source, tmp_path / "input.csv", explicit={}, proceed=proceed)
+        take_snapshot(source, tmp_path / "input.csv", reading=Reading(), proceed=proceed)
     assert "A1" in (tmp_path / "input.csv").read_text()
     assert "A3" not in (tmp_path / "input.csv").read_text()
 
@@ -582,7 +576,7 @@ def peak(folder: Path, rows: int) -> int:
         file.writelines(f"R{number:06},919900{number:06},B-{number:06}\n" for number in range(rows))
     tracemalloc.start()
     try:
-        intake = take_snapshot(source, snapshot, explicit={})
+        intake = take_snapshot(source, snapshot, reading=Reading())
         assert sum(1 for _ in read_rows(snapshot, intake.columns)) == rows
         return tracemalloc.get_traced_memory()[1]
     finally:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from bulkredeem.errors import ConfigurationError, ExitCode
-from bulkredeem.model import IdentifierChoice, OnConflict, Rules
+from bulkredeem.model import IdentifierChoice, OnConflict, Pattern, Reading, Rules
 from bulkredeem.settings import CONFIG_FILE, Difference, Settings, changed, load_settings, other_system, restored
 
 SECRET = "hush-hush-9"
@@ -55,7 +55,7 @@ def complaint(**flags: Any) -> str:
 def test_the_defaults_are_those_that_are_promised() -> None:
     """What issue and documentation call the default is what an empty configuration gives."""
     settings = load_settings({})
-    assert settings.model_dump(exclude={"password"}) == {
+    assert settings.model_dump(exclude={"password", "notify_urls", "ping_url"}) == {
         "base_url": "",
         "username": "",
         "password_file": None,
@@ -97,13 +97,24 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "default_entity_type": "CUSTOMER",
         "default_identifier_type": "mobile",
         "default_country_code": "",
+        "encoding": "",
+        "delimiter": "",
+        "sheet": "",
+        "header_row": 0,
+        "ignore_rows": [],
         "allow_unterminated": False,
         "trust_ids": False,
+        "xlsx": False,
+        "show_pii": False,
+        "notify": "failure",
+        "metrics_file": None,
         "json_summary": False,
         "quiet": False,
         "log_level": "info",
     }
     assert settings.rules == Rules()
+    assert settings.reading == Reading()
+    assert settings.notify_urls.get_secret_value() == settings.ping_url.get_secret_value() == ""
 
 
 LAYERS = [
@@ -661,7 +672,7 @@ def test_settings_do_not_change() -> None:
 
 def test_every_setting_is_public_but_the_secrets() -> None:
     """The journal keeps what a run was started with, a new setting included."""
-    assert load_settings({}).public().keys() == Settings.model_fields.keys() - {"password", "password_file"}
+    assert load_settings({}).public().keys() == Settings.model_fields.keys() - SECRETS
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -762,8 +773,17 @@ OTHERS: dict[str, Any] = {
     "default_entity_type": "FLEET",
     "default_identifier_type": "email",
     "default_country_code": "91",
+    "encoding": "cp1252",
+    "delimiter": ";",
+    "sheet": "Corrections",
+    "header_row": 3,
+    "ignore_rows": ["redemptionId~^Total"],
     "allow_unterminated": True,
     "trust_ids": True,
+    "xlsx": True,
+    "show_pii": True,
+    "notify": "always",
+    "metrics_file": "bulkredeem.prom",
     "json": True,
     "quiet": True,
     "log_level": "debug",
@@ -772,13 +792,13 @@ OTHERS: dict[str, Any] = {
 OF_THE_COMMAND = {
     *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog", "environment"),
     *("unattended", "yes", "when_busy", "same_file", "wait_for_file", "settled_for", "min_rows", "canary"),
-    *("expect_program_id", "by", "reason"),
+    *("expect_program_id", "by", "reason", "show_pii", "notify", "metrics_file"),
 }
 ASKED_FOR = {
     *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),
-    *("resend", "allow_older", "max_refused", "no_guard"),
+    *("resend", "allow_older", "max_refused", "no_guard", "xlsx"),
 }
-SECRETS = {"password", "password_file"}
+SECRETS = {"password", "password_file", "notify_urls", "ping_url"}
 OF_THE_ROWS = Settings.model_fields.keys() - OF_THE_COMMAND - ASKED_FOR - SECRETS - {"base_url", "username"}
 
 
@@ -887,3 +907,145 @@ def test_a_password_is_never_stored(environment: Any) -> None:
     run = stored(**OTHERS)
     assert SECRET not in str(run)
     assert restored(run, load_settings({}), ()).resolve_password().get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(";", ";"), ("|", "|"), ("tab", "\t"), ("TAB", "\t"), ("\\t", "\t"), ("\t", "\t"), ("", "")]
+)
+def test_a_delimiter_is_one_character(given: str, kept: str) -> None:
+    """A tab can be written by name, since few can type one."""
+    assert load_settings({"delimiter": given}).reading.delimiter == kept
+
+
+@pytest.mark.parametrize("given", [";;", "comma", '"', "\n", "\r"])
+def test_anything_else_is_no_delimiter(given: str) -> None:
+    """More than one character, the quote and the ends of lines are refused."""
+    assert complaint(delimiter=given) == "--delimiter: write one character, like ';' or '|', or tab."
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("UTF8", "utf-8"), ("utf-16", "utf-16"), ("windows-1252", "cp1252"), ("", "")]
+)
+def test_an_encoding_has_one_name(given: str, kept: str) -> None:
+    """However it is spelt, so that a run that is gone on with sees no difference where there is none."""
+    assert load_settings({"encoding": given}).encoding == kept
+
+
+def test_an_encoding_that_nobody_knows_is_refused(environment: Any) -> None:
+    """With those that are usual, and with where it was said."""
+    environment(encoding="klingon")
+    assert complaint().startswith("BULKREDEEM_ENCODING: 'klingon' is no encoding; utf-8, utf-16 and cp1252 are")
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64", "rot13", "zlib"])
+def test_a_codec_that_makes_no_text_of_bytes_is_no_encoding(encoding: str) -> None:
+    """Python calls more things a codec than a file can be written in."""
+    assert "is no encoding" in complaint(encoding=encoding)
+
+
+@pytest.mark.parametrize(("option", "below", "above"), [("header_row", -1, 1_000_001)])
+def test_a_header_row_has_bounds(option: str, below: int, above: int) -> None:
+    """Zero finds it; a spreadsheet has no row beyond."""
+    assert all(option.replace("_", "-") in complaint(**{option: value}) for value in (below, above))
+    assert load_settings({option: 12}).reading.header_row == 12
+
+
+@pytest.mark.parametrize("by", ["flag", "environment", "file"])
+def test_rows_to_ignore_can_be_named_from_everywhere(environment: Any, by: str) -> None:
+    """Options and a list of the file each hold one rule; the environment holds one in each line, for a rule has all."""
+    rules = ["redemptionId~^(Grand )?Total", "Bill No~^$"]
+    if by == "environment":
+        environment(ignore_rows="\n".join(rules) + "\n")
+    if by == "file":
+        write_file(f"ignore_rows = {rules}")
+    settings = load_settings({"ignore_rows": rules} if by == "flag" else {})
+    assert settings.ignore_rows == rules
+    assert settings.reading.ignored == tuple(map(Pattern.parse, rules))
+    assert [each.header for each in settings.reading.ignored] == ["redemptionId", "Bill No"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("Total", "'Total' names no column and expression; write it like 'redemptionId~^Total'"),
+        ("~Total", "names no column and expression"),
+        ("redemptionId~", "names no column and expression"),
+        ("redemptionId~(", "'(' is no regular expression (missing ), unterminated subpattern"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(environment: Any, rule: str, words: str) -> None:
+    """Before any file is read: a rule that finds nothing would send a line of totals."""
+    assert words in complaint(ignore_rows=[rule])
+    environment(ignore_rows=rule)
+    assert words in complaint()
+
+
+@pytest.mark.parametrize("rules", ["redemptionId~^Total", 7])
+def test_rules_of_the_file_that_are_no_list(rules: object) -> None:
+    """A single rule may stand alone there; a number is none."""
+    write_file(f"ignore_rows = {rules!r}")
+    if isinstance(rules, str):
+        assert load_settings({}).ignore_rows == [rules]
+    else:
+        assert "ignore_rows" in complaint()
+
+
+def test_how_a_file_is_read_is_passed_on() -> None:
+    """Every setting about it, under the loader's names."""
+    assert load_settings(OTHERS).reading == Reading(
+        explicit={"Bill No": "billNumber"},
+        encoding="cp1252",
+        delimiter=";",
+        sheet="Corrections",
+        header_row=3,
+        ignored=(Pattern.parse("redemptionId~^Total"),),
+        allow_unterminated=True,
+    )
+
+
+@pytest.mark.parametrize("word", ["failure", "change", "always"])
+def test_a_notice_is_sent_when_it_was_asked_for(environment: Any, word: str) -> None:
+    """Three words are taken, and no other."""
+    assert load_settings({"notify": word}).notify == word
+    environment(notify="never")
+    assert complaint().startswith("BULKREDEEM_NOTIFY: ")
+
+
+ADDRESSES = {"notify_urls": "slack://hush-token/hush/9", "ping_url": "https://hc.example/hush-uuid"}
+"""Where messages go; whoever knows the words can send there too."""
+
+
+@pytest.mark.parametrize("name", sorted(ADDRESSES))
+def test_where_messages_go_is_a_secret(environment: Any, name: str) -> None:
+    """It comes from the environment, and is in no text of the settings and in nothing that is stored."""
+    environment(**ADDRESSES)
+    settings = load_settings({})
+    assert getattr(settings, name).get_secret_value() == ADDRESSES[name]
+    assert name not in settings.public()
+    told = (settings, settings.public(), settings.model_dump(), settings.model_dump_json(), stored(**OTHERS))
+    assert not any("hush" in f"{each} {each!r}" for each in told)
+
+
+@pytest.mark.parametrize("before", ["", "[profiles.eu]\n"])
+@pytest.mark.parametrize("name", sorted(ADDRESSES))
+def test_where_messages_go_is_refused_in_the_configuration_file(name: str, before: str) -> None:
+    """Such files are checked in; the complaint does not repeat the words."""
+    write_file(f"{before}{name} = '{ADDRESSES[name]}'")
+    said = complaint(**({"profile": "eu"} if before else {}))
+    assert name in said
+    assert "hush" not in said
+
+
+def test_where_messages_go_is_that_of_today(environment: Any) -> None:
+    """A run that is gone on with knows no address of its own."""
+    environment(**ADDRESSES)
+    back = restored(stored(**OTHERS), load_settings({}), ())
+    assert back.ping_url.get_secret_value() == ADDRESSES["ping_url"]
+    assert back.notify_urls.get_secret_value() == ADDRESSES["notify_urls"]
+
+
+def test_the_metrics_of_a_file_lie_beside_that_file() -> None:
+    """As the reports do: a timer starts in another folder than a person."""
+    write_file("metrics_file = 'metrics/b.prom'", Path("conf/b.toml"))
+    assert load_settings({"config": "conf/b.toml"}).metrics_file == Path("conf/metrics/b.prom")
+    assert load_settings({"config": "conf/b.toml", "metrics_file": "mine.prom"}).metrics_file == Path("mine.prom")

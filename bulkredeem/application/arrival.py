@@ -21,7 +21,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bulkredeem.errors import InputFileError
-from bulkredeem.snapshot import digest_of, sync_folder
+from bulkredeem.loader import is_standard_input
+from bulkredeem.model import STANDARD_INPUT_IN_WORDS
+from bulkredeem.snapshot import digest_of
+from bulkredeem.wholefile import sync_folder
 
 POLL: Final = 1.0
 """Seconds between two looks at a file that is waited for: nothing is lost by it, and a server is hardly asked."""
@@ -61,9 +64,11 @@ async def await_file(
 
     It is waited for `wait_for` seconds, 0 for a single look; None leaves a missing file to whoever reads it, as
     everything else that cannot be read is. There is no limit to how long it may grow, and what is no regular file (a
-    pipe) is taken as it is. `say` hears one sentence when each of the two waits begins. Raises InputFileError when the
-    file did not come, and what `sleep` raises to end the waiting.
+    pipe, standard input) is taken as it is. `say` hears one sentence when each of the two waits begins. Raises
+    InputFileError when the file did not come, and what `sleep` raises to end the waiting.
     """
+    if is_standard_input(path):
+        return  # it is there, and its end says that it is whole
     if wait_for is not None:
         await _until_it_is_there(path, wait_for, say, sleep)
     await _until_it_has_settled(path, settled_for, say, sleep, wall_clock)
@@ -71,6 +76,8 @@ async def await_file(
 
 def stamp_of(path: Path) -> Stamp | None:
     """Return the stamp of a regular file; None for anything else, and for what cannot be looked at."""
+    if is_standard_input(path):
+        return None  # a file may have that name, and is not meant
     try:
         status = path.stat()
     except OSError:
@@ -97,8 +104,11 @@ def move_away(
 
     Where its name is taken, it gets the id of the run before its suffix. A folder on another file system is fine; one
     that does not exist is made. A symbolic link is left alone: it is somebody's arrangement, and a relative one would
-    lead nowhere. Raises nothing that a disk can do: a run is over by then, and its ending stays what it is.
+    lead nowhere; so is standard input, which is no file at all. Raises nothing that a disk can do: a run is over by
+    then, and its ending stays what it is.
     """
+    if is_standard_input(path) or path == Path(STANDARD_INPUT_IN_WORDS):
+        return Moved(path=None, remark=f"There is no file to move to {folder}: the rows came from standard input.")
     try:
         stamp, why = stamp_of(path), _why_it_stays(path, sha256)
         if why:

@@ -34,13 +34,13 @@ def take_in(
 ) -> Intake:
     """Write the snapshot of a file into a folder, `durable` on return for a run, which must be able to go on from it.
 
-    Raises InputFileError, ReportsFolderError, and what `proceed` raises.
+    The path `-` is standard input, which can be taken in once. Raises InputFileError, ReportsFolderError, and what
+    `proceed` raises.
     """
     return take_snapshot(
         path,
         folder / SNAPSHOT,
-        explicit=settings.map,
-        allow_unterminated=settings.allow_unterminated,
+        reading=settings.reading,
         durable=durable,
         proceed=proceed,
     )

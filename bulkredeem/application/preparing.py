@@ -20,11 +20,13 @@ from bulkredeem.application.planning import plan_of, selected_by
 from bulkredeem.application.record import JOURNAL, head_of, info_of, plan_notes
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.rulings import Rulings
+from bulkredeem.application.splitting import run_folder_of
 from bulkredeem.application.terms import Turn
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import InputFileError, ReportsFolderError
 from bulkredeem.journal import Journal, RunLock, network_type_of, user_name
-from bulkredeem.loader import Intake
+from bulkredeem.ledger import Ledger, System
+from bulkredeem.loader import Intake, is_standard_input, name_of
 from bulkredeem.model import Job
 from bulkredeem.moments import parse_moment
 from bulkredeem.profile import Profile
@@ -52,6 +54,8 @@ class Content:
     """How old its knowledge is, in seconds since the epoch."""
     rows: int
     columns: ColumnMap
+    ignored: int = 0
+    """Lines of the file that are no rows, since the settings say so."""
     retry_of: str = ""
     """The run that had these rows before, or empty."""
     knew_at: float | None = None
@@ -152,14 +156,16 @@ def prepare_file(path: Path, settings: Settings, turn: Turn, proceed: Callable[[
         if has_changed(path, stamp):
             raise StillGrowing
         check_rows(path, intake.rows, settings)
-        remarks.extend(same_content(path, intake.sha256, settings, turn))
-        as_of, knew_at = _age(path, intake, settings, turn, now)
+        remarks.extend(intake.remarks)
+        remarks.extend(same_content(path, intake.sha256, settings, turn.ledger, turn.system))
+        as_of, knew_at = age_of(path, intake, settings, turn.ledger, now)
         return Content(
-            path=_as_text(path),
+            path=as_text(path),
             sha256=intake.sha256,
             as_of=as_of,
             knew_at=knew_at,
             rows=intake.rows,
+            ignored=intake.ignored,
             columns=intake.columns,
         )
 
@@ -175,20 +181,20 @@ def check_rows(path: Path, rows: int, settings: Settings) -> None:
     """Raise InputFileError for a file with fewer rows than it must have."""
     if rows < settings.min_rows:
         raise InputFileError(
-            f"{path} has {counted(rows, 'row')}, and --min-rows is {settings.min_rows:,}: is it whole?"
+            f"{name_of(path)} has {counted(rows, 'row')}, and --min-rows is {settings.min_rows:,}: is it whole?"
             " Nothing of it was sent."
         )
 
 
-def same_content(path: Path, sha256: str, settings: Settings, turn: Turn) -> tuple[str, ...]:
+def same_content(path: Path, sha256: str, settings: Settings, ledger: Ledger, system: System) -> tuple[str, ...]:
     """Return what is to be said of a file whose content was run before; raise InputFileError when that must not be."""
-    runs = turn.ledger.runs_of(sha256, turn.system)
+    runs = ledger.runs_of(sha256, system)
     if not runs:
         return ()
     last = runs[-1]
     is_open = last.state in UNFINISHED
     rest = f"{last.left_over:,} of {counted(last.rows, 'row')} are not done" if last.left_over else "all of it is done"
-    words = f"The content of {path} was run before, by {last.run_id} ({last.state}): {rest}"
+    words = f"The content of {name_of(path)} was run before, by {last.run_id} ({last.state}): {rest}"
     if not settings.refuses_same_file:
         return (f"{words}.",)
     left = "mend or retry what that run has left" if last.left_over else "send the file that was meant"
@@ -196,7 +202,9 @@ def same_content(path: Path, sha256: str, settings: Settings, turn: Turn) -> tup
     raise InputFileError(f"{words}; {advice}, or run it all the same with --same-file ok.")
 
 
-def _age(path: Path, intake: Intake, settings: Settings, turn: Turn, now: float) -> tuple[float | None, float | None]:
+def age_of(
+    path: Path, intake: Intake, settings: Settings, ledger: Ledger, now: float
+) -> tuple[float | None, float | None]:
     """Return the file's as-of, and when the run began that brought its knowledge if that was an earlier one.
 
     A report that is run where it lies knows no more than its run, and a little less than what that run has applied:
@@ -204,15 +212,15 @@ def _age(path: Path, intake: Intake, settings: Settings, turn: Turn, now: float)
     """
     if settings.as_of:
         return parse_moment(settings.as_of, now), None
-    if (path.parent / JOURNAL).is_file():
-        with closing(Journal.open_to_read(path.parent / JOURNAL)) as journal:
+    if not is_standard_input(path) and (run := run_folder_of(path)):
+        with closing(Journal.open_to_read(run / JOURNAL)) as journal:
             info = info_of(journal.head())
         return info.as_of, math.nextafter(info.knew_at or info.started_at, 0.0)
-    return _as_of(intake, turn, now), None
+    return _as_of(intake, ledger, now), None
 
 
-def _as_of(intake: Intake, turn: Turn, now: float) -> float:
-    seen = turn.ledger.as_of(intake.sha256)
+def _as_of(intake: Intake, ledger: Ledger, now: float) -> float:
+    seen = ledger.as_of(intake.sha256)
     # A server's clock may run ahead; knowledge of tomorrow would be in the way of all that is mended today.
     return min(intake.modified_at, now) if seen is None else seen
 
@@ -221,7 +229,7 @@ def prepare_new(
     settings: Settings, turn: Turn, write_snapshot: Callable[[Path], Content], proceed: Callable[[], None], now: float
 ) -> Prepared:
     """Prepare a run over what `write_snapshot` writes into its folder; the journal comes last, whole or not at all."""
-    run_id = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    run_id = new_run_id(now)
     folder = make_run_folder(settings.reports, run_id)
     with ExitStack() as resources:
         undoing = resources.enter_context(ExitStack())
@@ -266,6 +274,11 @@ def prepare_new(
     return prepared
 
 
+def new_run_id(now: float) -> str:
+    """Return a name for a run that begins now, in seconds since the epoch."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
 def network_remarks(reports: Path, kind: str) -> tuple[str, ...]:
     """Return what a person should know when the reports lie on a network folder of this kind; empty for none."""
     return (_NETWORK_REMARK.format(reports=reports, kind=kind),) if kind else ()
@@ -277,6 +290,7 @@ def _info(run_id: str, content: Content, settings: Settings, now: float) -> RunI
         path=content.path,
         sha256=content.sha256,
         rows=content.rows,
+        ignored=content.ignored,
         started_at=now,
         as_of=content.as_of,
         knew_at=content.knew_at,
@@ -296,6 +310,6 @@ def _digest(folder: Path) -> str:
         raise ReportsFolderError(f"{folder / SNAPSHOT} cannot be read: {exc.strerror or exc}.") from exc
 
 
-def _as_text(path: Path) -> str:
-    """Write a path as text that every report can hold: a file name may be any bytes."""
-    return os.fsencode(path).decode(errors="replace")
+def as_text(path: Path) -> str:
+    """Write a path as text that every report can hold: a file name may be any bytes, and `-` is standard input."""
+    return os.fsencode(name_of(path)).decode(errors="replace")

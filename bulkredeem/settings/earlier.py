@@ -17,6 +17,7 @@ from bulkredeem.settings.fields import SECRETS, Settings
 
 _OF_THE_SYSTEM: Final = ("base_url", "username")
 _OF_THE_COMMAND: Final = SECRETS | {
+    *("show_pii", "notify", "metrics_file"),
     *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"),
     *(
         "environment",
@@ -37,7 +38,7 @@ _OF_THE_COMMAND: Final = SECRETS | {
 _MAY_BE_ASKED_FOR: Final = frozenset(
     {
         *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),
-        *("resend", "allow_older", "max_refused", "no_guard"),
+        *("resend", "allow_older", "max_refused", "no_guard", "xlsx"),
     }
 )
 

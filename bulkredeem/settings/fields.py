@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,14 +13,29 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bulkredeem.errors import ConfigurationError
-from bulkredeem.model import Ceiling, Condition, IdentifierChoice, OnConflict, Rules, parse_share
+from bulkredeem.model import Ceiling, Condition, IdentifierChoice, OnConflict, Pattern, Reading, Rules, parse_share
 from bulkredeem.moments import deadline_moment, parse_duration, parse_moment
 
 ENV_PREFIX: Final = "BULKREDEEM_"
 CONFIG_FILE: Final = "bulkredeem.toml"
 """Read from the working directory when nothing names another."""
-SECRETS: Final = frozenset({"password", "password_file"})
+_NO_TEXTS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
+"""What Python calls encodings of text, and no file is written in."""
+SECRETS: Final = frozenset({"password", "password_file", "notify_urls", "ping_url"})
 """From the environment only."""
+
+
+def codec_named(encoding: str) -> str:
+    """Return the one name of an encoding; raise LookupError for what is none in which a file can be written."""
+    try:
+        # To look a codec up is not enough: some make no text of bytes.
+        "".encode(encoding)
+        name = codecs.lookup(encoding).name
+    except ValueError:  # of a NUL in its name, and of a codec that refuses everything
+        raise LookupError(encoding) from None
+    if name in _NO_TEXTS:
+        raise LookupError(encoding)
+    return name
 
 
 def read_pairs(value: object) -> object:
@@ -140,10 +156,32 @@ class Settings(BaseSettings):
     """`identifierType` for a file that has no such column."""
     default_country_code: str = Field(default="", pattern=r"^([1-9][0-9]{0,3})?$")
     """Put before mobile numbers of ten digits; empty for none."""
+    encoding: str = ""
+    """How the text of a file is encoded (`utf-8`, `utf-16`, `cp1252`), or empty to find out."""
+    delimiter: str = ""
+    """The one character between a file's cells (`tab` and `\\t` are a tab), or empty to find out."""
+    sheet: str = ""
+    """The sheet of a workbook, by name or by number from 1; empty for the only one that has rows."""
+    header_row: int = Field(default=0, ge=0, le=1_000_000)
+    """The row that holds the header, as a spreadsheet counts; 0 to find it within the first 20."""
+    ignore_rows: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """`redemptionId~^Total`: rows whose cell in this column a regular expression finds are no rows at all."""
     allow_unterminated: bool = False
     """Take a last line that has no line end."""
     trust_ids: bool = False
     """Take identifiers in a spreadsheet's scientific form as they are."""
+    xlsx: bool = False
+    """Write `results.xlsx` and `not_done.xlsx` too."""
+    show_pii: bool = False
+    """Show identifiers in `report.html`, which otherwise masks them."""
+    notify: Literal["failure", "change", "always"] = "failure"
+    """When a notice goes to `notify_urls`: a command has failed, has ended otherwise than the last one, or always."""
+    notify_urls: SecretStr = SecretStr("")
+    """Where notices go, in the form that apprise reads, separated by blanks; they may hold tokens and passwords."""
+    ping_url: SecretStr = SecretStr("")
+    """An address that is asked for when a command begins (`/start`), has succeeded, or has failed (`/<exit code>`)."""
+    metrics_file: Path | None = None
+    """The file into which metrics are written for Prometheus when a command ends, or None."""
     json_summary: bool = Field(default=False, validation_alias=f"{ENV_PREFIX}JSON")
     """Write the summary to standard output, and everything else to standard error."""
     quiet: bool = False
@@ -156,6 +194,30 @@ class Settings(BaseSettings):
     @classmethod
     def _read_map(cls, value: object) -> object:
         return read_pairs(value)
+
+    @field_validator("ignore_rows", mode="before")
+    @classmethod
+    def _read_ignore_rows(cls, value: object) -> object:
+        written = [rule for rule in value.splitlines() if rule.strip()] if isinstance(value, str) else value
+        for rule in written if isinstance(written, list | tuple) else ():
+            Pattern.parse(str(rule))
+        return written
+
+    @field_validator("delimiter")
+    @classmethod
+    def _check_delimiter(cls, value: str) -> str:
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(value.lower(), value)
+        if len(delimiter) > 1 or delimiter in ('"', "\r", "\n"):
+            raise ValueError("write one character, like ';' or '|', or tab")
+        return delimiter
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str) -> str:
+        try:
+            return codec_named(value) if value else ""
+        except LookupError:
+            raise ValueError(f"{value!r} is no encoding; utf-8, utf-16 and cp1252 are") from None
 
     @field_validator("rate")
     @classmethod
@@ -254,6 +316,19 @@ class Settings(BaseSettings):
     def is_loopback(self) -> bool:
         """Whether the platform is on this machine: a sandbox."""
         return bool(self.base_url) and _is_loopback(urlsplit(self.base_url))
+
+    @property
+    def reading(self) -> Reading:
+        """How files are to be read."""
+        return Reading(
+            explicit=self.map,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            sheet=self.sheet,
+            header_row=self.header_row,
+            ignored=tuple(map(Pattern.parse, self.ignore_rows)),
+            allow_unterminated=self.allow_unterminated,
+        )
 
     @property
     def rules(self) -> Rules:

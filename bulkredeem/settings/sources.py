@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
@@ -24,12 +24,13 @@ from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, SECRETS, Setting
 
 _CHOICES: Final = frozenset({"config", "profile"})
 """These choose the file and the profile; they are no fields of `Settings`."""
-FOLDERS: Final = frozenset({"reports", "state_dir", "move_done"})
+FOLDERS: Final = frozenset({"reports", "state_dir", "move_done", "metrics_file"})
 """In the configuration file, relative to that file."""
 _WITHOUT_FLAG: Final = frozenset({"username", "environment", "expect_program_id", "settled_for"})
 """Settings that no flag sets, of those that a profile is likely to hold."""
 _FIELD_OF_OPTION: Final = {"json": "json_summary"}
 """Options whose name cannot be a field's: pydantic has a method of that name."""
+_OPTION_OF_FIELD: Final = {own: option for option, own in _FIELD_OF_OPTION.items()}
 
 
 def load_settings(flags: Mapping[str, Any]) -> Settings:
@@ -37,6 +38,28 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 
     Raises ConfigurationError, with everything that is wrong in one message.
     """
+    return _sources(flags).settings()
+
+
+def load_settings_with_origins(flags: Mapping[str, Any]) -> tuple[Settings, Mapping[str, Origin]]:
+    """Return what `load_settings` returns, and for each of its fields where the value came from. Raises the same."""
+    sources = _sources(flags)
+    return sources.settings(), {
+        name: sources.origin(_OPTION_OF_FIELD.get(name, name)) for name in Settings.model_fields
+    }
+
+
+def problem_with(name: str, value: object) -> str:
+    """Say what is wrong with a value for a field of `Settings`, whatever is configured; empty when it makes sense."""
+    try:
+        _Alone.model_validate({name: value})
+    except ValidationError as exc:
+        return "; ".join(error["msg"].removeprefix("Value error, ") for error in exc.errors())
+    return ""
+
+
+def _sources(flags: Mapping[str, Any]) -> _Sources:
+    """Look into all sources. Raises ConfigurationError for what is unknown there, and for what contradicts itself."""
     # In capitals or not: pydantic-settings reads both, so a contradiction must be seen in both.
     env = {
         name[len(ENV_PREFIX) :].lower(): value
@@ -46,7 +69,37 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
     sources = _Sources(flags=flags, env=env, file=_read_file(flags, env))
     sources.refuse_unknown()
     sources.refuse_contradictions()
-    return sources.settings()
+    return sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the value of a setting came from."""
+
+    kind: Literal["flag", "environment", "file", "default"]
+    name: str = ""
+    """The option, the variable or the file, as people write it; empty for a default."""
+    profile: str = ""
+    """The profile of the file that says it, or empty."""
+
+    def in_words(self) -> str:
+        """Name it for a person, as words that follow "from"."""
+        return f"{self.name} [profiles.{self.profile}]" if self.profile else self.name or "its default"
+
+
+class _Alone(Settings):
+    """Settings that come from nowhere but what is given."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  pydantic-settings passes all five
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +132,7 @@ class _Sources:
             for name in sorted(self.env.keys() - known)
         ]
         problems += [
-            f"{self.file.path} holds {name!r}: the password comes from {ENV_PREFIX}PASSWORD"
-            f" or {ENV_PREFIX}PASSWORD_FILE only; remove it there."
+            f"{self.file.path} holds {name!r}: {_origin_of_secret(name)} only; remove it there."
             for name in sorted(self.file.secrets)
         ]
         problems += [
@@ -137,10 +189,21 @@ class _Sources:
             _raise_all([self._sentence(error["loc"], error["msg"]) for error in exc.errors()])
             raise
 
+    def origin(self, name: str) -> Origin:
+        """Return where the value of an option or variable of this name came from."""
+        if name in self.flags:
+            return Origin(kind="flag", name=f"--{name.replace('_', '-')}")
+        if name in self.env:
+            return Origin(kind="environment", name=_variable(name))
+        if name in self.file.values:
+            profile = self.file.profile if name in self.file.in_profile else ""
+            return Origin(kind="file", name=str(self.file.path), profile=profile)
+        return Origin(kind="default")
+
     def _sentence(self, loc: tuple[int | str, ...], message: str) -> str:
         """Say which value is wrong, where it came from, and why."""
         name = str(loc[0]).lower().removeprefix(ENV_PREFIX.lower())
-        name = next((option for option, own in _FIELD_OF_OPTION.items() if own == name), name)
+        name = _OPTION_OF_FIELD.get(name, name)
         if name in self.flags:
             where = f"--{name.replace('_', '-')}"
         elif name in self.env:
@@ -187,8 +250,7 @@ def _parse_toml(path: Path) -> dict[str, Any]:
 
 def _options() -> frozenset[str]:
     """Names that may stand in the configuration file."""
-    back = {own: option for option, own in _FIELD_OF_OPTION.items()}
-    return frozenset(back.get(name, name) for name in Settings.model_fields) - SECRETS
+    return frozenset(_OPTION_OF_FIELD.get(name, name) for name in Settings.model_fields) - SECRETS
 
 
 def _as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,6 +281,12 @@ def _or_decide(name: str) -> str:
     """Name the flag that decides; the user name has none, and a switch can only be turned on by one."""
     is_switch = Settings.model_fields[_FIELD_OF_OPTION.get(name, name)].annotation is bool
     return "" if is_switch or name in _WITHOUT_FLAG else f", or give --{name.replace('_', '-')} to decide"
+
+
+def _origin_of_secret(name: str) -> str:
+    if name.startswith("password"):
+        return f"the password comes from {ENV_PREFIX}PASSWORD or {ENV_PREFIX}PASSWORD_FILE"
+    return f"it may hold a secret, and comes from {_variable(name)}"
 
 
 def _variable(option: str) -> str:
