@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import sqlite3
@@ -22,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkredeem.counters import LATENCIES, Counters
 from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError
 from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals
 from bulkredeem.model import Outcome, Status
@@ -174,6 +176,7 @@ def test_a_new_journal_says_what_the_run_is_and_nothing_else(path: Path) -> None
         assert journal.head() == {"run_id": "r", "rows": "3"}
         assert journal.reach == journal.waiting == 0
         assert (list(journal.outcomes()), list(journal.settled()), list(journal.doubted())) == ([], [], [])
+        assert list(journal.counters()) == []
         assert journal.totals() == Totals(counts=dict.fromkeys(Status, 0), attempts=0, last_finished_at=None)
     assert names(path.parent) == [path.name]
 
@@ -271,7 +274,7 @@ def test_what_lies_aside_does_not_get_into_a_journal(path: Path, lay_down: Calla
     Journal.create(path, {"run_id": "r"}).close()
     assert names(path.parent) == [path.name]
     tables = statement(path, "SELECT group_concat(name) FROM sqlite_schema WHERE type = 'table'")
-    assert tables == ("head,outcome,doubted,planned,previous",)
+    assert tables == ("head,outcome,doubted,planned,previous,counters",)
 
 
 def test_a_folder_in_the_way_is_said(path: Path) -> None:
@@ -615,7 +618,7 @@ def test_a_journal_of_version_1_is_read(old: Path, door: Door) -> None:
         assert journal.head() == {"run_id": "old", "state": "running"}
         assert list(journal.outcomes()) == [OF_VERSION_1]
         assert list(journal.settled()) == [2]
-        assert (list(journal.doubted()), journal.reach) == ([], 0)
+        assert (list(journal.doubted()), list(journal.counters()), journal.reach) == ([], [], 0)
         assert journal.totals().counts[Status.REFUSED] == journal.totals().attempts == 1
     assert statement(old, "PRAGMA user_version") == (1,)
 
@@ -989,3 +992,142 @@ def test_a_long_journal_is_read_to_its_end(journal: Journal, outcome: Make) -> N
     assert [each.row_number for each in journal.outcomes()] == numbers
     assert [each[0] for each in journal.plain_outcomes()] == numbers
     assert list(journal.settled()) == numbers
+
+
+def stretch(ended_at: float = 10.0, **changes: Any) -> Counters:
+    """Return what ten seconds might have been."""
+    usual = {
+        "seconds": 10.0,
+        "replies": {"2xx": 7, "none": 1},
+        "latency": (7, *[0] * len(LATENCIES)),
+        "allowed": 2.5,
+    }
+    return Counters(ended_at=ended_at, **{**usual, **changes})
+
+
+def durable_counters(path: Path) -> list[Counters]:
+    """Read the counters as another process would find them."""
+    with closing(Journal.open_to_read(path)) as journal:
+        return list(journal.counters())
+
+
+def test_counters_become_durable_with_a_commit_group(journal: Journal, path: Path, outcome: Make) -> None:
+    """They wait as outcomes do, and are there exactly as they were counted, in the order of time."""
+    stretches = [stretch(20.0, allowed=None), stretch(10.0), stretch(30.0, replies={}, latency=(0,) * 12)]
+    for each in stretches:
+        journal.count(each)
+    journal.append(outcome(2))
+    assert (durable_counters(path), durable(path)) == ([], [])
+    journal.commit()
+    assert durable_counters(path) == [stretches[1], stretches[0], stretches[2]]
+    journal.commit()
+    assert len(durable_counters(path)) == 3, "a group is committed once"
+
+
+def test_counters_alone_are_a_group(journal: Journal, path: Path) -> None:
+    """In ten seconds in which no row ends there is something to tell, too."""
+    journal.count(stretch())
+    journal.commit()
+    assert durable_counters(path) == [stretch()]
+
+
+def test_counters_hold_up_no_row(journal: Journal) -> None:
+    """They are nobody's outcome: a journal that waits for them alone leaves no row in doubt."""
+    journal.count(stretch())
+    assert journal.waiting == 0
+    assert not journal.sent_and_waiting
+
+
+def test_counters_that_the_disk_does_not_take_go_on_waiting(
+    journal: Journal, path: Path, no_file_beyond: Limit, outcome: Make
+) -> None:
+    """A group that fails loses none of them, writes none of them twice, and all are durable once there is room."""
+    journal.append(outcome(2))
+    journal.commit()
+    with no_file_beyond(path.with_name(path.name + "-wal").stat().st_size):
+        for number in range(2):
+            journal.count(stretch(10.0 * number))
+            with pytest.raises(JournalError, match="what it had recorded stays recorded"):
+                journal.commit()
+            assert list(journal.counters()) == []
+    journal.commit()
+    assert durable_counters(path) == [stretch(0.0), stretch(10.0)]
+
+
+def test_counters_written_and_not_synced_are_undone_with_the_group(
+    journal: Journal, path: Path, no_file_beyond: Limit, outcome: Make
+) -> None:
+    """What is written before a failing sync is written again by the next commit, once."""
+    journal.append(outcome(2))
+    journal.commit()
+    with no_file_beyond(path.with_name(path.name + "-wal").stat().st_size):
+        journal.count(stretch(10.0))
+        journal.write()
+        journal.count(stretch(20.0))
+        with pytest.raises(JournalError):
+            journal.sync()
+    journal.commit()
+    assert durable_counters(path) == [stretch(10.0), stretch(20.0)]
+
+
+def test_what_is_counted_between_writing_and_syncing_waits_for_the_next(journal: Journal, path: Path) -> None:
+    """It is neither lost nor taken for written."""
+    journal.count(stretch(10.0))
+    journal.write()
+    journal.count(stretch(20.0))
+    journal.sync()
+    assert durable_counters(path) == [stretch(10.0)]
+    journal.commit()
+    assert durable_counters(path) == [stretch(10.0), stretch(20.0)]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        *("''", "'{}'", "'[]'", "'5'", "'null'", "'[1'"),
+        repr(json.dumps({**stretch().as_json_object(), "latency": None})),
+        repr(json.dumps({**stretch().as_json_object(), "replies": [1]})),
+        repr(json.dumps({**stretch().as_json_object(), "ended_at": "soon"})),
+    ],
+)
+def test_counters_that_are_none_are_named(journal: Journal, path: Path, garbage: str) -> None:
+    """A journal that somebody wrote into is not believed; its outcomes are read all the same."""
+    journal.count(stretch())
+    journal.commit()
+    statement(path, f"UPDATE counters SET counted = {garbage}")  # noqa: S608  a test's own words
+    with pytest.raises(JournalUnreadableError, match=r"journal\.sqlite is damaged .*counters are none"):
+        durable_counters(path)
+    assert durable(path) == []
+
+
+@pytest.fixture
+def of_version_3(path: Path, outcome: Make) -> Path:
+    """Give a closed journal of version 3, which knew no counters, with an outcome and doubt."""
+    with closing(Journal.create(path, {"run_id": "old"}, doubted=[4])) as journal:
+        journal.append(outcome(2, kept=("billNumber",)))
+        journal.commit(reach=40)
+    statement(path, "DROP TABLE counters")
+    statement(path, "PRAGMA user_version = 3")
+    return path
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_journal_of_version_3_is_read(of_version_3: Path, door: Door, outcome: Make) -> None:
+    """It is read as it is, has no counters, and stays of its version as long as nobody writes to it."""
+    with closing(door(of_version_3)) as journal:
+        assert list(journal.outcomes()) == [outcome(2, kept=("billNumber",))]
+        assert (list(journal.doubted()), list(journal.counters()), journal.reach) == ([4], [], 40)
+    assert statement(of_version_3, "PRAGMA user_version") == (3,)
+
+
+def test_a_journal_of_version_3_is_gone_on_with(of_version_3: Path, outcome: Make) -> None:
+    """The first write makes it one of this version, which takes counters; nothing of it is lost."""
+    with closing(Journal.open_existing(of_version_3)) as journal:
+        journal.count(stretch())
+        journal.append(outcome(3))
+        journal.commit()
+        assert list(journal.counters()) == [stretch()]
+    assert durable_counters(of_version_3) == [stretch()]
+    assert durable(of_version_3) == [outcome(2, kept=("billNumber",)), outcome(3)]
+    assert statement(of_version_3, "PRAGMA user_version") == (SCHEMA_VERSION,) == (4,)
+    assert statement(of_version_3, "PRAGMA quick_check") == ("ok",)

@@ -442,6 +442,7 @@ def as_version_1(folder: Path, *, says_how_it_ended: bool) -> None:
         "DROP TABLE doubted",
         "DROP TABLE planned",
         "DROP TABLE previous",
+        "DROP TABLE counters",
         "ALTER TABLE outcome DROP COLUMN alias",
         "ALTER TABLE outcome DROP COLUMN kept",
         "PRAGMA user_version = 1",

@@ -4,6 +4,7 @@ Words
     An *outcome* is the one verdict on a row. A *commit group* is the outcomes that are made durable together; what was
     appended and is not durable yet is *waiting*. The *head* says what the run is and how its last stretch ended. The
     *reach* is the last row that may have been sent. *Doubted* are rows without an outcome that may have been applied.
+    *Counters* are what happened on the wire in ten seconds: for charts, and no verdict depends on them.
     A *stretch* is what one process does of a run: its beginning, or what `resume` adds.
 
 Order of writes

@@ -11,11 +11,12 @@ from typing import Final
 from bulkredeem import database
 from bulkredeem.errors import JournalError, JournalUnreadableError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """In `PRAGMA user_version`. A later one is refused; an earlier one is read, and becomes one of this
 once it is written to.
 
-Version 1 has no table of doubted rows; version 2 neither plans nor previous values, nor what an outcome kept."""
+Version 1 has no table of doubted rows; version 2 neither plans nor previous values, nor what an outcome kept; version 3
+has no counters."""
 APPLICATION_ID: Final = 0x62756C6B
 """In `PRAGMA application_id`, so that a foreign database is recognised ("bulk")."""
 DAMAGED: Final = (

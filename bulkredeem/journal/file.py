@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
+from bulkredeem.counters import Counters
 from bulkredeem.database import choose_mode
 from bulkredeem.errors import JournalError, JournalUnreadableError
 from bulkredeem.journal.examining import (
@@ -26,57 +27,20 @@ from bulkredeem.journal.examining import (
     require_sound,
     translated,
 )
+from bulkredeem.journal.layout import (
+    SCHEMA,
+    SINCE_COUNTERS,
+    SINCE_DOUBTED,
+    SINCE_PLANNED,
+    UPGRADES,
+    as_counted,
+    as_record,
+    outcome_of,
+)
 from bulkredeem.model import Outcome, Status
-from bulkredeem.snapshot import sync_folder
 from bulkredeem.summary import PlainOutcome, plain
+from bulkredeem.wholefile import sync_folder
 
-_DOUBTED: Final = "CREATE TABLE doubted (row_number INTEGER PRIMARY KEY);"
-_PLANNED: Final = """
-CREATE TABLE planned (
-    row_number INTEGER PRIMARY KEY,
-    status     TEXT NOT NULL,
-    error_code TEXT NOT NULL,
-    message    TEXT NOT NULL
-);
-"""
-_PREVIOUS: Final = """
-CREATE TABLE previous (
-    row_number INTEGER NOT NULL,
-    field      TEXT NOT NULL,
-    value      TEXT NOT NULL,
-    PRIMARY KEY (row_number, field)
-) WITHOUT ROWID;
-"""
-_SCHEMA: Final = f"""
-CREATE TABLE head (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE outcome (
-    row_number    INTEGER PRIMARY KEY,
-    status        TEXT NOT NULL,
-    error_code    TEXT NOT NULL,
-    error_message TEXT NOT NULL,
-    reason        TEXT NOT NULL,
-    warnings      TEXT NOT NULL,
-    http_status   INTEGER,
-    attempts      INTEGER NOT NULL,
-    request_id    TEXT NOT NULL,
-    finished_at   REAL NOT NULL,
-    alias         TEXT NOT NULL DEFAULT '',
-    kept          TEXT NOT NULL DEFAULT ''
-);
-{_DOUBTED}
-{_PLANNED}
-{_PREVIOUS}
-"""
-_UPGRADES: Final = {
-    1: _DOUBTED,
-    2: f"""
-ALTER TABLE outcome ADD COLUMN alias TEXT NOT NULL DEFAULT '';
-ALTER TABLE outcome ADD COLUMN kept TEXT NOT NULL DEFAULT '';
-{_PLANNED}
-{_PREVIOUS}
-""",
-}
-"""What makes the next version of one."""
 _VALUES: Final = "INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT {_VALUES}"
 _REPLACE: Final = f"INSERT OR REPLACE {_VALUES}"
@@ -88,13 +52,11 @@ _AT_ONCE: Final = 500
 _REMEMBER: Final = """
 INSERT INTO previous VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value WHERE ?4
 """
+_COUNT: Final = "INSERT INTO counters VALUES (?, ?)"
 _REACH: Final = "reach"
 _PLANNED_AFTER: Final = """
 SELECT row_number, status, error_code, message FROM planned WHERE row_number > ? ORDER BY row_number LIMIT ?
 """
-_SINCE_DOUBTED: Final = 2
-_SINCE_PLANNED: Final = 3
-"""The versions that brought the tables."""
 _STATUSES: Final = frozenset(map(str, Status))
 
 
@@ -139,6 +101,9 @@ class Journal:
         """Outcomes of those that are written and not synced yet."""
         self._to_remember: list[tuple[int, str, str, bool]] = []
         self._remembered = 0
+        """Those of them that are written and not synced yet."""
+        self._to_count: list[Counters] = []
+        self._counted = 0
         """Those of them that are written and not synced yet."""
 
     @classmethod
@@ -229,15 +194,17 @@ class Journal:
         """
         with self._writing:
             group = self._waiting[self._written :]
-            if group or self._to_remember or reach is not None:
+            if group or self._to_remember or self._to_count or reach is not None:
                 with self._undone_on_error() as connection:
                     if not connection.in_transaction:
                         self._begin(connection)
-                    connection.executemany(_INSERT, map(_as_record, group))
+                    connection.executemany(_INSERT, map(as_record, group))
                     connection.executemany(_NOTE, [] if reach is None else [(_REACH, str(reach))])
                     connection.executemany(_REMEMBER, self._to_remember[self._remembered :])
+                    connection.executemany(_COUNT, map(as_counted, self._to_count[self._counted :]))
                 self._written += len(group)
                 self._remembered = len(self._to_remember)
+                self._counted = len(self._to_count)
             return self._connection.in_transaction
 
     def sync(self) -> None:
@@ -251,7 +218,8 @@ class Journal:
                 connection.execute("COMMIT")
             del self._waiting[: self._written]
             del self._to_remember[: self._remembered]
-            self._written = self._remembered = 0
+            del self._to_count[: self._counted]
+            self._written = self._remembered = self._counted = 0
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[sqlite3.Connection]:
@@ -260,7 +228,7 @@ class Journal:
             with translated(self._path):
                 yield self._connection
         except BaseException:
-            self._written = self._remembered = 0
+            self._written = self._remembered = self._counted = 0
             with suppress(sqlite3.Error):
                 self._connection.rollback()
             raise
@@ -291,7 +259,7 @@ class Journal:
 
     def doubted(self) -> Iterator[int]:
         """Yield the rows that were said to be in doubt, in order; some may have an outcome since."""
-        if self._version() < _SINCE_DOUBTED:
+        if self._version() < SINCE_DOUBTED:
             return iter(())
         return (number for (number,) in self._read("SELECT row_number FROM doubted ORDER BY row_number"))
 
@@ -304,11 +272,25 @@ class Journal:
 
     def previous(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield row number and field → value before it was sent, of the rows of which that is known, in order."""
-        if self._version() < _SINCE_PLANNED:
+        if self._version() < SINCE_PLANNED:
             return
         found = self._read("SELECT row_number, field, value FROM previous ORDER BY row_number, field")
         for row_number, records in groupby(found, key=itemgetter(0)):
             yield row_number, {field: value for _, field, value in records}
+
+    def count(self, counters: Counters) -> None:
+        """Take what happened on the wire in a stretch of seconds into the next commit group."""
+        self._to_count.append(counters)
+
+    def counters(self) -> Iterator[Counters]:
+        """Yield what happened on the wire, in the order in which it was written down."""
+        if self._version() < SINCE_COUNTERS:
+            return
+        for (counted,) in self._read("SELECT counted FROM counters ORDER BY ended_at"):
+            try:
+                yield Counters.from_json_object(orjson.loads(counted))
+            except (KeyError, TypeError, ValueError, AttributeError) as exc:
+                raise JournalUnreadableError(DAMAGED.format(path=self._path, what="counters are none")) from exc
 
     def planned(self) -> Iterator[Planned]:
         """Yield what was found of rows before the first was sent, in order.
@@ -316,7 +298,7 @@ class Journal:
         Some at a time: whoever reads them records outcomes meanwhile, and no cursor may stay open over that.
         """
         found: list[Planned] = []
-        while self._version() >= _SINCE_PLANNED:
+        while self._version() >= SINCE_PLANNED:
             found = [
                 Planned(*record)
                 for record in self._read(_PLANNED_AFTER, (found[-1].row_number if found else 0, _AT_ONCE))
@@ -328,20 +310,20 @@ class Journal:
     def settle(self, outcomes: Iterable[Outcome]) -> None:
         """Replace the verdicts on rows by what was found out since; durable on return."""
         with self._writing, self._transaction() as connection:
-            connection.executemany(_REPLACE, map(_as_record, outcomes))
+            connection.executemany(_REPLACE, map(as_record, outcomes))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the durable outcomes by row number, reading as it goes."""
-        return map(self._as_outcome, self._records())
+        return (outcome_of(record, self._path) for record in self._records())
 
     def plain_outcomes(self) -> Iterator[PlainOutcome]:
         """Yield what `outcomes` yields as plain tuples, for whoever only passes them on."""
         for record in self._records():
             status, warnings, kept = record[1], record[5], record[-1]
-            yield plain(self._as_outcome(record)) if warnings or kept or status not in _STATUSES else record
+            yield plain(outcome_of(record, self._path)) if warnings or kept or status not in _STATUSES else record
 
     def _records(self) -> Iterator[tuple[Any, ...]]:
-        return self._read(_SELECT if self._version() >= _SINCE_PLANNED else _SELECT_EARLIER)
+        return self._read(_SELECT if self._version() >= SINCE_PLANNED else _SELECT_EARLIER)
 
     def settled(self) -> Iterator[int]:
         """Yield the rows that have a durable outcome, in order."""
@@ -381,28 +363,6 @@ class Journal:
             while records := cursor.fetchmany(_AT_ONCE):
                 yield from records
 
-    def _as_outcome(self, record: tuple[Any, ...]) -> Outcome:
-        number, status, code, message, reason, warnings, http_status, attempts, request_id, finished_at, *later = record
-        alias, kept = later
-        try:
-            return Outcome(
-                row_number=number,
-                status=Status(status),
-                error_code=code,
-                error_message=message,
-                reason=reason,
-                warnings=tuple(orjson.loads(warnings)) if warnings else (),
-                http_status=http_status,
-                attempts=attempts,
-                request_id=request_id,
-                finished_at=finished_at,
-                alias=alias,
-                kept=tuple(orjson.loads(kept)) if kept else (),
-            )
-        except (TypeError, ValueError) as exc:
-            what = f"row {number} has a verdict that is none"
-            raise JournalUnreadableError(DAMAGED.format(path=self._path, what=what)) from exc
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Keep together what is done inside: durable on leaving, or undone; what was written before is made durable."""
@@ -415,7 +375,7 @@ class Journal:
         """Begin to write; a journal of an earlier version becomes one of this."""
         connection.execute("BEGIN IMMEDIATE")
         for version in range(self._version(), SCHEMA_VERSION):
-            for statement in filter(str.strip, _UPGRADES[version].split(";")):
+            for statement in filter(str.strip, UPGRADES[version].split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version + 1}")
 
@@ -435,7 +395,7 @@ def _lay_out(
     with connection:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.executescript(_SCHEMA)
+        connection.executescript(SCHEMA)
         connection.executemany("INSERT INTO head VALUES (?, ?)", head.items())
         connection.executemany("INSERT INTO doubted VALUES (?)", ((number,) for number in doubted))
         connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?)", planned)
@@ -449,20 +409,3 @@ def _rename(aside: Path, path: Path) -> None:
         sync_folder(path.parent)
     except OSError as exc:
         raise JournalError(f"The journal {path} cannot be made: {exc.strerror or exc}.") from exc
-
-
-def _as_record(outcome: Outcome) -> tuple[object, ...]:
-    return (
-        outcome.row_number,
-        outcome.status,
-        outcome.error_code,
-        outcome.error_message,
-        outcome.reason,
-        orjson.dumps(outcome.warnings).decode() if outcome.warnings else "",
-        outcome.http_status,
-        outcome.attempts,
-        outcome.request_id,
-        outcome.finished_at,
-        outcome.alias,
-        orjson.dumps(outcome.kept).decode() if outcome.kept else "",
-    )
