@@ -46,6 +46,7 @@ from bulkredeem.application import (
     Start,
     Terms,
     abandon_run,
+    concluding,
     opening,
     preparing,
     recorder,
@@ -53,7 +54,6 @@ from bulkredeem.application import (
     resume_run,
     retry_run,
     run_file,
-    running,
     runs_in,
     unfinished_in,
 )
@@ -418,8 +418,8 @@ def watched(fate: Fate, took_effect: Callable[[str, tuple[Any, ...], Sequence[Ou
 
     owners: Iterable[tuple[object, str]] = (
         *((Journal, name) for name in ("create", "write", "sync", "doubt", "note")),
-        *((module, "write_results") for module in (running, opening)),
-        *((module, "write_summary") for module in (running, opening, preparing)),
+        *((module, "write_results") for module in (concluding, opening)),
+        *((module, "write_summary") for module in (concluding, opening, preparing)),
     )
     with ExitStack() as patches:
         for owner, name in owners:

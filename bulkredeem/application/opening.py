@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import SNAPSHOT
+from bulkredeem.application.presenting import Presentation, present
 from bulkredeem.application.record import GUARDED, JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.shelf import check_snapshot, doubtful_rows
@@ -17,7 +18,7 @@ from bulkredeem.errors import JournalUnreadableError, RunNotFoundError
 from bulkredeem.journal import Journal, RunLock, network_type_of
 from bulkredeem.report import write_results, write_summary
 from bulkredeem.snapshot import read_headers
-from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState, Summary
+from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState, Summary, mender_of_pending
 
 _NO_SENSE: Final = "{path} is no journal of a run ({error}); it was left as it is."
 
@@ -67,20 +68,26 @@ def require_ended(opened: Opened) -> None:
 
 
 def rewrite_reports(
-    opened: Opened, *, doubted: RowNumbers | None = None, proceed: Callable[[], None] = lambda: None
-) -> Summary:
-    """Write every report of a run anew, and return its summary. Raises ReportError."""
+    opened: Opened,
+    wanted: Presentation = Presentation(),
+    *,
+    doubted: RowNumbers | None = None,
+    proceed: Callable[[], None] = lambda: None,
+) -> tuple[Summary, tuple[str, ...]]:
+    """Write every report of a run anew; return its summary, and what could not be written. Raises ReportError."""
     marks = RowNumbers(opened.journal.doubted()) if doubted is None else doubted
     tally = write_results(
         opened.folder,
         opened.snapshot,
         opened.journal.plain_outcomes(),
         is_doubted=marks.__contains__,
+        of_pending=mender_of_pending(opened.ending),
         proceed=proceed,
     )
     summary = tally.summary(opened.info, opened.ending)
     write_summary(opened.folder, summary)
-    return summary
+    counters = opened.journal.counters()
+    return summary, present(opened.folder, summary, opened.columns, wanted, counters=counters, proceed=proceed)
 
 
 def _understood(folder: Path, journal: Journal, network: str, resources: ExitStack) -> Opened:

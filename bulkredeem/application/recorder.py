@@ -84,7 +84,11 @@ class Recorder:
 
     async def record(self, result: Outcome | Invalid | Skipped) -> None:
         """Record the result of a row. Raises JournalError when the disk does not take what waits."""
-        outcome = result if isinstance(result, Outcome) else self._outcome_of(result)
+        outcome = (
+            result
+            if isinstance(result, Outcome)
+            else outcome_of(result, now=self._wall_clock(), doubted_at=self._doubted_at)
+        )
         self._journal.append(outcome)
         self.tally.add(outcome)
         self._log.outcome(outcome)
@@ -125,24 +129,28 @@ class Recorder:
         """Let `keep_committing` end after its next commit."""
         self._open = False
 
-    def _outcome_of(self, result: Invalid | Skipped) -> Outcome:
-        """Return the outcome of a row that was never sent: why it need not be, or all its problems in one line."""
-        if isinstance(result, Skipped):
-            return Outcome(
-                row_number=result.row_number,
-                status=result.status,
-                error_code=result.code,
-                error_message=result.message,
-                reason=result.message,
-                # A doubt is as old as the try that left it: what others have set since comes after it.
-                finished_at=(self._doubted_at if result.status is Status.IN_DOUBT else 0.0) or self._wall_clock(),
-            )
-        problems = result.problems
+
+def outcome_of(result: Invalid | Skipped, *, now: float, doubted_at: float = 0.0) -> Outcome:
+    """Return the outcome of a row that was never sent: why it need not be, or all its problems in one line.
+
+    `doubted_at` is when a row that stays in doubt may have been applied; 0 for now. Both in seconds since the epoch.
+    """
+    if isinstance(result, Skipped):
         return Outcome(
             row_number=result.row_number,
-            status=Status.INVALID,
-            error_code="; ".join(problem.code for problem in problems),
-            error_message="; ".join(f"{p.message} ({p.detail})" if p.detail else p.message for p in problems),
-            reason="; ".join(problem.message for problem in problems),
-            finished_at=self._wall_clock(),
+            status=result.status,
+            error_code=result.code,
+            error_message=result.message,
+            reason=result.message,
+            # A doubt is as old as the try that left it: what others have set since comes after it.
+            finished_at=(doubted_at if result.status is Status.IN_DOUBT else 0.0) or now,
         )
+    problems = result.problems
+    return Outcome(
+        row_number=result.row_number,
+        status=Status.INVALID,
+        error_code="; ".join(problem.code for problem in problems),
+        error_message="; ".join(f"{p.message} ({p.detail})" if p.detail else p.message for p in problems),
+        reason="; ".join(problem.message for problem in problems),
+        finished_at=now,
+    )

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from bulkredeem.application.concluding import Run
 from bulkredeem.application.intake import ending_at
 from bulkredeem.application.opening import Opened, open_run, rewrite_reports
 from bulkredeem.application.planning import selected_by
 from bulkredeem.application.preparing import Earlier, Prepared, network_remarks
+from bulkredeem.application.presenting import Presentation, forget_presentation
 from bulkredeem.application.record import GUARDED, JOURNAL, notes_of, profile_of, sample_of, settings_of
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.application.running import Run, carry_out
+from bulkredeem.application.running import carry_out
 from bulkredeem.application.shelf import require_free
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
@@ -80,21 +82,26 @@ def _senseless(folder: Path, error: Exception) -> JournalUnreadableError:
     return JournalUnreadableError(words)
 
 
-def abandon_run(folder: Path, reason: str, now: float) -> Run:
+def abandon_run(folder: Path, reason: str, now: float, wanted: Presentation = Presentation()) -> Run:
     """Close an unfinished run for good, so that nothing goes on with it, and write its reports anew."""
     opened = open_run(folder, now)
     with opened.resources:
         _require_unfinished(opened, "there is nothing to abandon")
         ending = replace(opened.ending, state=RunState.ABANDONED, stop_reason=reason)
         opened.journal.note(notes_of(ending))
-        return _reported(replace(opened, ending=ending))
+        return _reported(replace(opened, ending=ending), wanted)
 
 
-def report_run(folder: Path, now: float, proceed: Callable[[], None] = lambda: None) -> Run:
+def report_run(
+    folder: Path,
+    now: float,
+    proceed: Callable[[], None] = lambda: None,
+    wanted: Presentation = Presentation(),
+) -> Run:
     """Write every report of a run anew from its journal and snapshot."""
     opened = open_run(folder, now)
     with opened.resources:
-        return _reported(opened, proceed)
+        return _reported(opened, wanted, proceed)
 
 
 def settings_for(opened: Opened, now: Settings, flags: Mapping[str, Any]) -> tuple[Settings, tuple[str, ...]]:
@@ -143,6 +150,7 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
         opened.journal.note(
             {"state": RunState.RUNNING, "resumed_at": repr(moment), "by": info.by, "reason": info.reason, GUARDED: ""}
         )
+        forget_presentation(folder)
         point_latest_to(folder)
         prepared = Prepared(
             folder=folder,
@@ -188,6 +196,6 @@ def _require_trust(opened: Opened, settings: Settings) -> None:
         raise HeldError(_HELD.format(folder=opened.folder, why=opened.ending.stop_reason))
 
 
-def _reported(opened: Opened, proceed: Callable[[], None] = lambda: None) -> Run:
-    summary = rewrite_reports(opened, proceed=proceed)
-    return Run(folder=opened.folder, summary=summary, exit_code=ExitCode.DONE)
+def _reported(opened: Opened, wanted: Presentation, proceed: Callable[[], None] = lambda: None) -> Run:
+    summary, remarks = rewrite_reports(opened, wanted, proceed=proceed)
+    return Run(folder=opened.folder, summary=summary, exit_code=ExitCode.DONE, remarks=remarks)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bulkredeem.application.concluding import Run
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.opening import Opened, open_run, require_ended
 from bulkredeem.application.preparing import Content, Prepared, prepare_new
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
-from bulkredeem.application.running import Run, carry_out
+from bulkredeem.application.running import carry_out
 from bulkredeem.application.shelf import Shelved, require_free, runs_in
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of

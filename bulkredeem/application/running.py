@@ -6,20 +6,19 @@ Whatever ends the delivery, the reports are written from what the journal holds.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bulkredeem import __version__
 from bulkredeem.application.arrival import await_file, move_away
-from bulkredeem.application.intake import SNAPSHOT, fit_before, seconds_for
+from bulkredeem.application.concluding import Conclusion, Run, Wire
+from bulkredeem.application.intake import fit_before, seconds_for
 from bulkredeem.application.looking import Looker
+from bulkredeem.application.metering import Meter
 from bulkredeem.application.preparing import Prepared, StillGrowing, prepare_file
-from bulkredeem.application.record import notes_of
 from bulkredeem.application.recorder import Recorder
 from bulkredeem.application.sending import Sending
 from bulkredeem.application.terms import Live, Start, Terms, Turn, stop_at
@@ -29,31 +28,14 @@ from bulkredeem.client import Client
 from bulkredeem.delivery import Delivery, Hooks, Reader
 from bulkredeem.errors import (
     BulkRedeemError,
-    DeadlineError,
-    ExitCode,
-    GuardError,
-    JournalError,
-    ReportError,
-    SignalledError,
-    Stopping,
     WrongProgramError,
 )
-from bulkredeem.model import Answer, Correction, Job, Outcome, Rate, Status
+from bulkredeem.model import Answer, Correction, Job, Outcome
 from bulkredeem.outage import ROWS
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool
-from bulkredeem.report import write_results, write_summary
 from bulkredeem.settings import Settings
-from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, exit_code_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run that has ended, and where it lies."""
-
-    folder: Path
-    summary: Summary
-    exit_code: ExitCode
+from bulkredeem.summary import RunInfo, RunState, counted
 
 
 async def run_file(path: Path, settings: Settings, terms: Terms) -> Run:
@@ -143,6 +125,7 @@ class _Runner:
             stride=stride_of(settings),
             doubted_at=prepared.earlier.doubted_at,
         )
+        self._meter = Meter(prepared.journal, allowed=self._allowed_now, wall_clock=terms.wall_clock)
         self._gate = gate_for(
             settings,
             terms,
@@ -166,39 +149,59 @@ class _Runner:
             doubted_at=prepared.earlier.doubted_at,
             wall_clock=terms.wall_clock,
         )
-        self._at_once = False
+        self._conclusion = Conclusion(
+            prepared,
+            terms,
+            self._recorder,
+            self._left_in_doubt,
+            Wire(
+                requests=self._requests,
+                throttled=lambda: self._meter.throttled,
+                allowed=lambda: self._pace.allowed,
+                is_alarmed=lambda: self._sending.is_alarmed,
+            ),
+        )
 
     def _make_delivery(self, attempt: Callable[[Correction], Awaitable[Answer]], hooks: Hooks) -> Delivery:
-        return delivery_for(attempt, self._pace, self._gate, self._prepared.settings, self._terms, hooks)
+        timed = self._meter.timed(attempt)
+        return delivery_for(timed, self._pace, self._gate, self._prepared.settings, self._terms, hooks)
 
     async def run(self) -> Run:
         """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
         try:
             await self._deliver()
-            tally, failure = await asyncio.to_thread(self._write_results)
-            return self._end(tally, failure or self._stop.cause)
+            return await self._conclusion.write()
         except asyncio.CancelledError:
-            self._at_once = True
-            self._end(self._recorded(), self._stop.cause or SignalledError("cancelled"))
+            self._conclusion.write_at_once()
             raise
 
     async def _deliver(self) -> None:
         """Send until the rows or the wish to go on are used up; what goes wrong becomes the stop's cause."""
         committer = asyncio.create_task(self._recorder.keep_committing(self._stop.request))
+        counter = asyncio.create_task(self._meter.keep_counting())
         timer = asyncio.create_task(stop_at(self._deadline, self._stop, wall_clock=self._wall_clock))
         try:
             self._log_start()
             async with self._client:
                 self._observer.started(self._start())
                 await self._sending.run()
+                self._require_verdicts()
         except Exception as exc:  # noqa: BLE001  whatever it is, what was recorded is reported
             self._stop.request(exc)
         finally:
             timer.cancel()
+            counter.cancel()
+            self._meter.note()
             self._recorder.close()
             await committer
             await self._last_commit()
             self._tell_delivered()
+
+    def _require_verdicts(self) -> None:
+        """Raise when rows were left although nothing has stopped the run: it must not count as finished."""
+        left = self._prepared.info.rows - self._recorder.tally.recorded
+        if left and not self._stop.requested:
+            raise BulkRedeemError(f"an error of ours has left {counted(left, 'row')} without a verdict")
 
     async def _run_pool(self, jobs: Iterator[Job]) -> None:
         # Three rows at least, so that a row in trouble is never the only one that can ask for the platform; the gate
@@ -262,8 +265,12 @@ class _Runner:
                 requests=self._requests,
                 paused_for=lambda: self._pace.paused_for,
                 is_outage=lambda: self._gate.is_outage,
+                allowed=self._allowed_now,
             ),
         )
+
+    def _allowed_now(self) -> float | None:
+        return 1 / gap if (gap := self._pace.gap) else None
 
     def _requests(self) -> int:
         return self._prepared.earlier.requests + self._delivery.requests + self._reader.requests
@@ -292,134 +299,3 @@ class _Runner:
             self._observer.delivered()
         except Exception as exc:  # noqa: BLE001  whoever watches is a stranger
             self._stop.request(exc)
-
-    def _write_results(self) -> tuple[Tally, Exception | None]:
-        """Write the results from the journal; when that fails, return what is known to be recorded and the failure."""
-        folder, journal = self._prepared.folder, self._prepared.journal
-        # What the disk did not take may have been applied all the same.
-        left, before = self._left_in_doubt | journal.sent_and_waiting, self._prepared.earlier.doubted
-        try:
-            tally = write_results(
-                folder,
-                folder / SNAPSHOT,
-                journal.plain_outcomes(),
-                is_doubted=lambda row_number: row_number in left or row_number in before,
-                proceed=self._check_at_once,
-            )
-        except Exception as exc:  # noqa: BLE001  a damaged snapshot must not keep the ending from being told
-            return self._recorded(), exc
-        return tally, None
-
-    def _recorded(self) -> Tally:
-        """Return the count of what is durable; the recorder's own holds what still waits, too."""
-        journal = self._prepared.journal
-        if not journal.waiting:
-            return self._recorder.tally
-        tally = Tally()
-        with suppress(JournalError):
-            for outcome in journal.outcomes():
-                tally.add(outcome)
-        return tally
-
-    def _check_at_once(self) -> None:
-        if self._at_once:
-            raise Stopping
-
-    def _end(self, tally: Tally, cause: BaseException | None) -> Run:
-        """Write the ending down, and return the run as it is known then.
-
-        The journal hears of it last: if the process dies before that, the run counts as unfinished, and whoever goes
-        on with it writes every report anew. When the journal does not take it, the summary must not say otherwise.
-        """
-        run = self._run_as_it_is(tally, cause)
-        for write_down in (self._log_ending, self._write_summary, self._note_ending):
-            try:
-                write_down(run, cause)
-            except Exception as exc:  # noqa: BLE001  the others are still told, and the process at least says so
-                cause = cause if self._is_stopped(run.summary, cause) else exc
-                run = self._run_as_it_is(tally, cause)
-                with suppress(ReportError):
-                    self._write_summary(run, cause)
-        return run
-
-    def _run_as_it_is(self, tally: Tally, cause: BaseException | None) -> Run:
-        summary = tally.summary(self._prepared.info)
-        ending = self._ending(summary, cause)
-        return Run(
-            folder=self._prepared.folder,
-            summary=replace(summary, ending=ending),
-            exit_code=self._exit_code(summary, cause),
-        )
-
-    def _log_ending(self, run: Run, cause: BaseException | None) -> None:
-        if isinstance(cause, Exception) and not isinstance(cause, BulkRedeemError):
-            self._log.failure("internal_error", cause)
-        ending = _ending_of(run)
-        self._log.event("ended", state=ending.state, stop_reason=ending.stop_reason, exit_code=ending.exit_code)
-
-    def _note_ending(self, run: Run, _cause: BaseException | None) -> None:
-        """Write down how it ended and which rows are in doubt.
-
-        Not when outcomes still wait, which the disk did not take: such a run must look like one that died, so that
-        whoever goes on with it looks upon every row within its reach as sent.
-        """
-        journal = self._prepared.journal
-        if not journal.waiting:
-            journal.doubt(self._left_in_doubt)
-            self._clear_marks()
-            journal.note(notes_of(_ending_of(run)))
-
-    def _clear_marks(self) -> None:
-        """Take back what was said of rows that were to go ahead of others: it is known now what became of them."""
-        before, left = self._prepared.earlier.doubted, self._left_in_doubt
-        if cleared := [number for number in self._recorder.marked if number not in before and number not in left]:
-            self._prepared.journal.clear_doubt(cleared)
-
-    def _write_summary(self, run: Run, _cause: BaseException | None) -> None:
-        write_summary(run.folder, run.summary)
-
-    def _is_stopped(self, summary: Summary, cause: BaseException | None) -> bool:
-        """Whether something was left undone; a stop that was asked for after the last row stopped nothing."""
-        asked_for = isinstance(cause, SignalledError | DeadlineError | GuardError) and not self._at_once
-        asked_for = asked_for and not isinstance(cause, WrongProgramError)
-        return cause is not None and not (asked_for and not summary.counts[Status.PENDING])
-
-    def _ending(self, summary: Summary, cause: BaseException | None) -> Ending:
-        stopped = self._is_stopped(summary, cause)
-        return Ending(
-            state=RunState.STOPPED if stopped else RunState.FINISHED,
-            stop_reason=_words_for(cause) if stopped else "",
-            finished_at=self._wall_clock(),
-            requests=self._requests(),
-            exit_code=self._exit_code(summary, cause),
-            allowed=self._allowed(),
-            is_guarded=stopped and self._sending.is_alarmed,
-        )
-
-    def _allowed(self) -> str:
-        """Return the rate that the platform allowed if it was less than ours; empty otherwise."""
-        allowed = self._pace.allowed
-        return "" if math.isinf(allowed) else Rate.about(allowed).text
-
-    def _exit_code(self, summary: Summary, cause: BaseException | None) -> ExitCode:
-        if self._at_once:
-            return ExitCode.INTERRUPTED_AT_ONCE
-        if self._is_stopped(summary, cause):
-            return _exit_code_for(cause)
-        is_empty_night = not summary.info.rows and self._prepared.settings.unattended
-        return ExitCode.NOT_ALL_DONE if is_empty_night else exit_code_of(summary.counts)
-
-
-def _ending_of(run: Run) -> Ending:
-    assert run.summary.ending is not None  # noqa: S101  `_run_as_it_is` put it there
-    return run.summary.ending
-
-
-def _words_for(cause: BaseException | None) -> str:
-    if isinstance(cause, BulkRedeemError):
-        return str(cause)
-    return f"an error of ours ({type(cause).__name__}); run.log says where"
-
-
-def _exit_code_for(cause: BaseException | None) -> ExitCode:
-    return cause.exit_code if isinstance(cause, BulkRedeemError) else ExitCode.INTERNAL_ERROR

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkredeem.application.absorbing import mark_of, opened_ledger
+from bulkredeem.application.dry_running import dry_runs_in
+from bulkredeem.application.presenting import list_runs_on_a_page
 from bulkredeem.application.shelf import Shelved, runs_in
 from bulkredeem.errors import BusyError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import RunLock
@@ -21,7 +23,9 @@ class Pruned:
     """What became of old runs."""
 
     removed: tuple[Path, ...]
-    """The folders that are gone."""
+    """The folders of runs that are gone."""
+    dry_runs: tuple[Path, ...]
+    """The folders of dry runs that are gone."""
     remarks: tuple[str, ...]
     """Why others are not, and what else a person should know."""
 
@@ -42,7 +46,7 @@ def is_known(reports: Path, base_url: str) -> bool:
 
 
 def prune_runs(reports: Path, older_than: float, *, wall_clock: Callable[[], float] = time.time) -> Pruned:
-    """Remove the runs at their end that began before a moment, once the ledger knows what they did."""
+    """Remove what runs at their end, and dry runs, left before a moment, once the ledger knows what the runs did."""
     _require(reports)
     removed, left = [], []
     with opened_ledger(reports) as (ledger, remarks):
@@ -56,7 +60,17 @@ def prune_runs(reports: Path, older_than: float, *, wall_clock: Callable[[], flo
                 left.append(why)
             else:
                 removed.append(run.folder)
-    return Pruned(removed=tuple(removed), remarks=(*remarks, *left))
+    dry_runs = []
+    # Nothing goes on with any, and the ledger knows of none.
+    for folder in dry_runs_in(reports):
+        if folder.stat().st_mtime >= older_than:
+            continue
+        if why := _remove_whole(folder):
+            left.append(why)
+        else:
+            dry_runs.append(folder)
+    remarks = (*remarks, *left, *list_runs_on_a_page(reports))
+    return Pruned(removed=tuple(removed), dry_runs=tuple(dry_runs), remarks=remarks)
 
 
 def _require(reports: Path) -> None:
@@ -75,9 +89,14 @@ def _remove(folder: Path, now: float) -> str:
     """Remove a run's folder; return why that could not be done, or nothing."""
     try:
         with RunLock.acquire(folder, now=now):
-            shutil.rmtree(folder)
+            return _remove_whole(folder)
     except (BusyError, ReportsFolderError) as exc:
         return str(exc)
+
+
+def _remove_whole(folder: Path) -> str:
+    try:
+        shutil.rmtree(folder)
     except OSError as exc:
         return f"{folder} could not be removed whole: {exc.strerror or exc}."
     return ""

@@ -18,7 +18,7 @@ from bulkredeem.moments import deadline_moment
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.settings import Settings
-from bulkredeem.summary import RunInfo
+from bulkredeem.summary import RunInfo, Typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class Live:
     """Seconds that nothing will be sent because the platform asked for it; 0.0 usually."""
     is_outage: Callable[[], bool]
     """Whether the platform seems to be gone, and only probes are sent."""
+    allowed: Callable[[], float | None]
+    """Requests a second that the pace allows now, less than the rate if the platform has throttled; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,8 @@ class Terms:
     """When requests may go: one for all runs of a command that have its rate. None makes one for this run alone."""
     remarks: tuple[str, ...] = ()
     """What a person should know of that pace."""
+    typed: Typed = Typed()
+    """How the command was typed: commands that its reports offer for pasting need it, too."""
     turn: Turn | None = None
     """The right to send: one for all runs of a command. None takes one for this run alone."""
     ask: Ask | None = None

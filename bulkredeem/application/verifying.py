@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bulkredeem.application.asking import ask_all
+from bulkredeem.application.concluding import Run
 from bulkredeem.application.intake import judged_rows
 from bulkredeem.application.opening import Opened, open_run, require_ended, rewrite_reports
+from bulkredeem.application.presenting import Presentation
 from bulkredeem.application.resuming import at_its_system, settings_for
 from bulkredeem.application.rows import RowNumbers, outcomes_of
-from bulkredeem.application.running import Run
 from bulkredeem.application.terms import Terms, Turn
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for
@@ -126,9 +127,15 @@ class _Verifying:
         stopped_by = self._terms.stop.cause if self._asked < rows else None
         if stopped_by is not None and not isinstance(stopped_by, BulkRedeemError):
             raise stopped_by
-        summary = await asyncio.to_thread(rewrite_reports, self._opened)
+        wanted = Presentation.of(self._settings, self._terms.typed)
+        summary, remarks = await asyncio.to_thread(rewrite_reports, self._opened, wanted)
         return Verified(
-            run=Run(folder=self._opened.folder, summary=summary, exit_code=exit_code_of(summary.counts)),
+            run=Run(
+                folder=self._opened.folder,
+                summary=summary,
+                exit_code=exit_code_of(summary.counts),
+                remarks=remarks,
+            ),
             rows=rows,
             requests=requests,
             applied=self._applied.largest(),

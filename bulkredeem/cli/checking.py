@@ -1,59 +1,138 @@
-"""The command `check`: what a file's rows would come to."""
+"""The command `check`, and `run --dry-run`: what a file's rows would come to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from bulkredeem.application import CheckReport, check_file
-from bulkredeem.cli.ending import show_groups
+from bulkredeem.application import CheckReport, DryRun, check_file, dry_run
+from bulkredeem.cli.ending import show_closing, show_groups
 from bulkredeem.cli.progress import duration_in_words
 from bulkredeem.cli.streams import complain, write_json_line
-from bulkredeem.cli.terminal import make_console, say
-from bulkredeem.errors import ExitCode, InputFileError
+from bulkredeem.cli.terminal import harmless, make_console, say, say_whole
+from bulkredeem.errors import BulkRedeemError, ExitCode
+from bulkredeem.loader import name_of
 from bulkredeem.moments import time_in_words
+from bulkredeem.page import PAGE
 from bulkredeem.settings import Settings
-from bulkredeem.summary import counted
+from bulkredeem.summary import Typed, counted
+
+_WIDE: Final = 200
+"""Columns of a table where no terminal folds it."""
+_Look = Callable[[Path], ExitCode]
+"""Looks at one file, shows what was found, and returns what it means for the process."""
 
 
 def check_files(files: Sequence[Path], settings: Settings) -> ExitCode:
     """Check the files one after another, show what was found, and return the highest exit code."""
     console = make_console(on_stderr=settings.json_summary)
+    return _each(files, partial(_check, settings=settings, console=console))
+
+
+def dry_run_files(files: Sequence[Path], settings: Settings, typed: Typed) -> ExitCode:
+    """Do the same, and leave a folder for each file that says what would become of each row."""
+    console = make_console(on_stderr=settings.json_summary)
+    return _each(files, partial(_dry_run, settings=settings, typed=typed, console=console))
+
+
+def _each(files: Sequence[Path], look: _Look) -> ExitCode:
     worst = ExitCode.DONE
     for path in files:
         try:
-            report = check_file(path, settings)
-        except InputFileError as exc:
+            code = look(path)
+        except BulkRedeemError as exc:
             complain(exc)
-            worst = max(worst, exc.exit_code)
-            continue
-        _show(path, report, settings, console)
-        worst = max(worst, report.exit_code)
+            code = exc.exit_code
+        worst = max(worst, code)
     return worst
+
+
+def _check(path: Path, settings: Settings, console: Console) -> ExitCode:
+    report = check_file(path, settings)
+    _show(path, report, settings, console)
+    if settings.json_summary:
+        write_json_line(orjson.dumps(_as_json_object(path, report)))
+    return report.exit_code
+
+
+def _dry_run(path: Path, settings: Settings, typed: Typed, console: Console) -> ExitCode:
+    found = dry_run(path, settings, typed=typed)
+    _show(path, found.report, settings, console)
+    if not settings.quiet:
+        for remark in found.remarks:
+            say(console, remark, style="yellow")
+        say_whole(console, f"The page: {found.folder / PAGE}")
+    show_closing(console, found.summary, found.folder, typed)
+    if settings.json_summary:
+        write_json_line(orjson.dumps(_as_json_object(path, found.report) | _where(found)))
+    return found.report.exit_code
+
+
+def _where(found: DryRun) -> dict[str, Any]:
+    return {"folder": str(found.folder).encode(errors="replace").decode(), "summary": found.summary.as_json_object()}
 
 
 def _show(path: Path, report: CheckReport, settings: Settings, console: Console) -> None:
     if not settings.quiet:
-        say(console, f"{path}: {report.columns.in_words()}.")
+        _show_reading(path, report, console)
+        _show_samples(report, console)
+        for finding in report.findings:
+            say(console, f"Unusual: {finding}.", style="yellow")
         show_groups(console, "Rows that cannot be sent:", report.problems)
         show_groups(console, "Rows that need no sending:", report.skipped)
         show_groups(console, "Worth knowing:", report.warnings)
+        if report.not_asked:
+            say(console, report.not_asked)
     say(console, _verdict(path, report, settings.rate), style="bold")
     if report.deadline is not None:
         say(console, _until(report, report.deadline))
-    if settings.json_summary:
-        name = str(path).encode(errors="replace").decode()
-        write_json_line(orjson.dumps({"path": name, **_as_json_object(report)}))
+
+
+def _show_reading(path: Path, report: CheckReport, console: Console) -> None:
+    """Show how the file was read: which column is used as what, and what its values look like."""
+    say(console, f"{name_of(path)}: {counted(report.rows, 'row')}. {' '.join(report.read_as)}".rstrip())
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("column", "is used as", "filled", "distinct", "looks like"):
+        table.add_column(title, justify="right" if title in ("filled", "distinct") else "left", overflow="fold")
+    for header, name in report.columns.pairs():
+        table.add_row(Text(harmless(header.strip())), Text(name), *_looks(report, name))
+    # In a pipe there is no width to keep to.
+    console.print(table, width=None if console.is_terminal else _WIDE)
+    used = set(report.columns.used.values())
+    carried = [header.strip() for index, header in enumerate(report.columns.headers) if index not in used]
+    if carried:
+        say(console, f"Carried along: {', '.join(name or '(no name)' for name in carried)}.")
+
+
+def _looks(report: CheckReport, name: str) -> tuple[Text, ...]:
+    """Return what is known of the values of a field that rows set; nothing for the others."""
+    field = report.profile.fields.get(name)
+    if field is None:
+        return (Text(""), Text(""), Text(""))
+    shapes = ", ".join(shape for shape, _ in field.shapes[:2])
+    example = f" ({field.example[0]})" if field.example else ""
+    return Text(f"{field.filled:,}"), Text(f"{field.distinct:,}"), Text(harmless(f"{shapes}{example}"))
+
+
+def _show_samples(report: CheckReport, console: Console) -> None:
+    if report.samples:
+        say(console, "What would be sent, for example (identifiers shortened):")
+    for sample in report.samples:
+        say(console, f"row {sample.row_number}: {sample.body}", indent=3)
 
 
 def _verdict(path: Path, report: CheckReport, rate: str) -> str:
     if not report.rows:
-        return f"{path} has a header and no rows: nothing would be sent."
+        return f"{name_of(path)} has a header and no rows: nothing would be sent."
     duration = (
         f"about {duration_in_words(report.seconds)} at {rate}"
         if report.seconds is not None
@@ -73,11 +152,18 @@ def _until(report: CheckReport, deadline: float) -> str:
     return f"Before {until}, about {report.fit:,} of {counted(report.sendable, 'row')} would fit, begun now."
 
 
-def _as_json_object(report: CheckReport) -> dict[str, object]:
+def _as_json_object(path: Path, report: CheckReport) -> dict[str, Any]:
     return {
+        "path": str(path).encode(errors="replace").decode(),
+        "read_as": list(report.read_as),
         "columns": dict(report.columns.pairs()),
         "rows": report.rows,
+        "ignored": report.ignored,
         "sendable": report.sendable,
+        "samples": [asdict(sample) for sample in report.samples],
+        "profile": report.profile.as_json_object(),
+        "findings": list(report.findings),
+        "not_asked": report.not_asked or None,
         "problems": [asdict(group) for group in report.problems],
         "skipped": [asdict(group) for group in report.skipped],
         "warnings": [asdict(group) for group in report.warnings],

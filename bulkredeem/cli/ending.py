@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -9,9 +11,11 @@ from rich.text import Text
 from bulkredeem.application import Run
 from bulkredeem.cli.progress import colour_of, duration_in_words
 from bulkredeem.cli.terminal import say, say_whole
+from bulkredeem.codes import MendBy
 from bulkredeem.model import Status
+from bulkredeem.page import PAGE
 from bulkredeem.report import RESULTS
-from bulkredeem.summary import ErrorGroup, Typed, closing_sentence, counted
+from bulkredeem.summary import ErrorGroup, Summary, Typed, closing_sentence, counted
 
 
 def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> None:
@@ -19,13 +23,36 @@ def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> Non
     if not quiet:
         _show_counts(console, run)
         show_groups(console, "What went wrong most:", run.summary.top_errors)
+        _show_menders(console, run)
         _show_allowed(console, run)
-        if (run.folder / RESULTS).exists():
-            say_whole(console, f"Every row: {run.folder / RESULTS}")
-    sentence, *command = closing_sentence(run.summary, str(run.folder), typed).splitlines()
+        for remark in run.remarks:
+            say(console, remark, style="yellow")
+        for what, name in (("Every row", RESULTS), ("The page", PAGE)):
+            if (run.folder / name).is_file():
+                say_whole(console, f"{what}: {run.folder / name}")
+    show_closing(console, run.summary, run.folder, typed)
+
+
+def show_closing(console: Console, summary: Summary, folder: Path, typed: Typed) -> None:
+    """Show verdict and next step; the command to paste is a line of its own."""
+    sentence, *command = closing_sentence(summary, str(folder), typed).splitlines()
     say(console, sentence, style="bold")
     for line in command:
         say_whole(console, line, style="bold")
+
+
+def _show_menders(console: Console, run: Run) -> None:
+    """Say who has to do something, if there are several: for one the closing sentence is enough."""
+    mend_by = run.summary.mend_by
+    if len(mend_by) > 1:
+        # Whether those for nobody are retried or gone on with, the closing sentence says.
+        who = {mender: mender.in_words.partition(":")[0] for mender in mend_by}
+        each = ", ".join(f"{count:,} {who[mender]}" for mender, count in sorted(mend_by.items(), key=_most_first))
+        say(console, f"Who mends it: {each}.")
+
+
+def _most_first(entry: tuple[MendBy, int]) -> int:
+    return -entry[1]
 
 
 def show_groups(console: Console, title: str, groups: tuple[ErrorGroup, ...]) -> None:

@@ -10,7 +10,16 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from bulkredeem.application import Run, Shelved, abandon_run, find_run, report_run, runs_in
+from bulkredeem.application import (
+    Presentation,
+    Run,
+    Shelved,
+    abandon_run,
+    find_run,
+    report_run,
+    require_libraries,
+    runs_in,
+)
 from bulkredeem.cli.progress import in_words
 from bulkredeem.cli.running import show_run
 from bulkredeem.cli.streams import write_json_line
@@ -46,14 +55,23 @@ def list_runs(settings: Settings) -> ExitCode:
 
 def rebuild(name: str, settings: Settings, typed: Typed) -> ExitCode:
     """Write the reports of a run anew, and show how it ended."""
-    return _tell(report_run(find_run(settings.reports, name), time.time()), settings, typed)
+    require_libraries(settings)
+    return _tell(
+        report_run(find_run(settings.reports, name), time.time(), wanted=Presentation.of(settings, typed)),
+        settings,
+        typed,
+    )
 
 
 def abandon(name: str, reason: str, settings: Settings, typed: Typed) -> ExitCode:
     """Close a run for good, and show how far it had come."""
     if not reason.strip():
         raise ConfigurationError("--reason is empty: say why, since it is kept with the run.")
-    return _tell(abandon_run(find_run(settings.reports, name), reason, time.time()), settings, typed)
+    return _tell(
+        abandon_run(find_run(settings.reports, name), reason, time.time(), Presentation.of(settings, typed)),
+        settings,
+        typed,
+    )
 
 
 def _tell(run: Run, settings: Settings, typed: Typed) -> ExitCode:

@@ -58,7 +58,7 @@ def prune_runs(keep: str, settings: Settings) -> ExitCode:
     pruned = remove_runs(settings.reports, time.time() - seconds)
     for remark in pruned.remarks:
         say(console, remark, style="yellow")
-    for folder in pruned.removed:
+    for folder in (*pruned.removed, *pruned.dry_runs):
         say_whole(console, f"Removed: {folder}")
     say(console, f"{counted(len(pruned.removed), 'run')} removed; the ledger goes on knowing what they did.")
     if settings.json_summary:
