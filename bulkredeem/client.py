@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -158,6 +159,7 @@ class Client:
             retry_after=self._retry_after(response.headers),
             request_id=_request_id(response.headers),
             password_renewed=response.status == _UNAUTHORIZED and self._is_outdated(used),
+            served_at=_moment_of(response.headers.get("Date", "")),
         )
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
@@ -181,12 +183,19 @@ def retry_after_seconds(header: str, *, now: float) -> float | None:
     text = header.strip()
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER)
+    when = _moment_of(text)
+    return None if when is None else min(max(0.0, when - now), MAX_RETRY_AFTER)
+
+
+# Replies of one second say the same, and reading a date costs more than all else that is read of a reply's head.
+@lru_cache(maxsize=8)
+def _moment_of(date: str) -> float | None:
+    """Return an HTTP date in seconds since the epoch, or None when it is none."""
     try:
-        moment = parsedate_to_datetime(text)
-        when = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+        moment = parsedate_to_datetime(date)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
     except (ValueError, OverflowError):
         return None
-    return min(max(0.0, when - now), MAX_RETRY_AFTER)
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

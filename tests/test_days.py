@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import signal
 import socket
-import struct
-import termios
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +18,10 @@ from bulkredeem.errors import DeclinedError
 from bulkredeem.sandbox import Sandbox
 from bulkredeem.settings import load_settings
 from bulkredeem.summary import Typed
+from tests.screens import screens
 
 if TYPE_CHECKING:
-    from tests.conftest import Rehearsal, Started, Terminal, Turnstile
+    from tests.conftest import Rehearsal, Terminal, Turnstile
 
 WriteCsv = Callable[..., Path]
 HEADER = ["redemptionId", "billNumber", "identifierValue"]
@@ -72,55 +67,11 @@ def sandbox(rehearsal: Rehearsal) -> Sandbox:
     return rehearsal.sandbox
 
 
-@dataclass(kw_only=True)
-class Screen:
-    """A command under way on a pseudo-terminal."""
-
-    terminal: Terminal
-    process: Started
-    descriptor: int
-    shown: str = field(default="", init=False)
-    """All that was written there so far."""
-
-    def text(self) -> str:
-        """Return what a person has read so far: no control sequences, and nothing folded."""
-        with suppress(OSError):  # nothing more to read just now, or the other side is closed
-            while chunk := os.read(self.descriptor, 65_536):
-                self.shown += chunk.decode(errors="replace")
-        return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown).split())
-
-    async def says(self, words: str) -> None:
-        """Return when these words stand there."""
-        await self.terminal.until(lambda: words in self.text())
-
-    def type(self, line: str) -> None:
-        """Type a line."""
-        os.write(self.descriptor, f"{line}\n".encode())
-
-    async def ended(self) -> int:
-        """Return the exit code when the command has ended."""
-        await self.terminal.until(lambda: self.text() and self.process.process.returncode is not None)
-        return (await self.process.ended()).code
-
-
 @pytest.fixture
 async def on_screen(terminal: Terminal) -> AsyncIterator[Callable[..., Any]]:
     """Start a command on a pseudo-terminal of 200 columns."""
-    opened: list[int] = []
-
-    async def start(*words: str | Path) -> Screen:
-        ours, theirs = pty.openpty()
-        opened.append(ours)
-        os.set_blocking(ours, False)
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
-        streams: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-        process = await terminal.start(*words, env={"TERM": "xterm-256color"}, **streams)
-        os.close(theirs)
-        return Screen(terminal=terminal, process=process, descriptor=ours)
-
-    yield start
-    for each in opened:
-        os.close(each)
+    async with screens(terminal) as start:
+        yield start
 
 
 class TestOlderAndNewer:
