@@ -21,16 +21,16 @@ def make_console(*, on_stderr: bool) -> Console:
 def say(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
     """Print text as it is, without reading markup into it; folded lines keep the indent."""
     if console.is_terminal:
-        console.print(Padding(Text(_harmless(text), style=style), (0, 0, 0, indent), expand=False))
+        console.print(Padding(Text(harmless(text), style=style), (0, 0, 0, indent), expand=False))
     else:
         say_whole(console, " " * indent + text)
 
 
 def say_whole(console: Console, text: str, *, style: str = "") -> None:
     """Print a line without folding it, so that it can be copied from a terminal in one piece."""
-    console.print(_harmless(text), style=style, markup=False, soft_wrap=True)
+    console.print(harmless(text), style=style, markup=False, soft_wrap=True)
 
 
-def _harmless(text: str) -> str:
-    """Show what a terminal would obey (a header or path may hold escape sequences) as a question mark."""
+def harmless(text: str) -> str:
+    """Return a text with a question mark for what a terminal would obey: a header or path may hold escape sequences."""
     return "".join(character if character.isprintable() else "?" for character in text)
