@@ -1,10 +1,14 @@
 """Wiring: settings and a file in, a run or a check out. The command line is its first user."""
 
+from bulkredeem.application.calling import run, run_blocking
 from bulkredeem.application.checking import CheckReport, check_file
+from bulkredeem.application.concluding import Run
+from bulkredeem.application.dry_running import DryRun, dry_run
 from bulkredeem.application.pacing import pace_of
+from bulkredeem.application.presenting import Presentation, require_libraries
 from bulkredeem.application.resuming import abandon_run, at_its_system, report_run, resume_run
 from bulkredeem.application.retrying import Choice, retry_run
-from bulkredeem.application.running import Run, run_file, until_arrived
+from bulkredeem.application.running import run_file, until_arrived
 from bulkredeem.application.shelf import (
     Shelved,
     find_run,
@@ -23,8 +27,10 @@ __all__ = [
     "Ask",
     "CheckReport",
     "Choice",
+    "DryRun",
     "Live",
     "Observer",
+    "Presentation",
     "Pruned",
     "Run",
     "Shelved",
@@ -34,6 +40,7 @@ __all__ = [
     "abandon_run",
     "at_its_system",
     "check_file",
+    "dry_run",
     "find_run",
     "is_known",
     "newest_in",
@@ -41,8 +48,11 @@ __all__ = [
     "prune_runs",
     "report_run",
     "require_free",
+    "require_libraries",
     "resume_run",
     "retry_run",
+    "run",
+    "run_blocking",
     "run_file",
     "runs_in",
     "settled_rows",
