@@ -41,7 +41,7 @@ def identifiers_of(row_numbers: set[int]) -> set[str]:
 
 def run_folders(terminal: Terminal) -> list[Path]:
     """Return the folders of all runs, the oldest first if they did not begin within one second."""
-    return sorted(each for each in terminal.reports.iterdir() if not each.is_symlink() and each.name != "ledger")
+    return sorted(each for each in terminal.reports.glob("*-*") if not each.is_symlink())
 
 
 class AtOnce(Stop):

@@ -41,7 +41,7 @@ def hours_old(path: Path, hours: float) -> Path:
 
 def run_folders(terminal: Terminal) -> list[Path]:
     """Return the folders of all runs."""
-    return [each for each in terminal.reports.glob("*") if not each.is_symlink() and each.name != "ledger"]
+    return [each for each in terminal.reports.glob("*-*") if not each.is_symlink()]
 
 
 @pytest.fixture

@@ -23,22 +23,28 @@ if TYPE_CHECKING:
 
 _NO_SETTINGS = frozenset(
     {"files", "run", "if_any", "status", "code", "kills", "seed", "redemption", "keep", "every", "at_once"}
+    | {"dry_run", "by_what", "file"}
 )
 """Arguments and options that say what a command is to do, and not how runs are carried out."""
 _OF_ONE_COMMAND = frozenset(
     {
-        *("json", "quiet", "resume_unfinished", "backlog", "yes", "reason", "canary", "same_file", "min_rows"),
+        *("resume_unfinished", "no_guard", "resend", "backlog", "yes", "reason", "canary", "same_file", "min_rows"),
         *("wait_for_file", "move_done", "as_of", "only", "first", "on_conflict"),
+        *("encoding", "delimiter", "sheet", "header_row", "ignore_rows"),
     }
 )
 """Settings that the next command does not need, or that would mean something else there."""
-_WHERE = frozenset({"config", "profile", "state_dir"})
+_LOOKS = frozenset({"json", "quiet"})
+"""Options that say how a command looks; the next one decides that for itself."""
+_WHICH = frozenset({"config", "profile"})
+"""Options that a command needs again which sends nothing."""
+_WHERE = _WHICH | {"state_dir"}
 """Options that a command which goes on with a run needs again: the others are in the run's journal."""
 
 app = typer.Typer(
     name="bulkredeem",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,6 +87,7 @@ def run(
     context: typer.Context,
     files: options.Files,
     *,
+    dry_run: options.DryRun = False,
     base_url: options.BaseUrl = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
@@ -114,8 +121,17 @@ def run(
     reason: options.Why = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    sheet: options.Sheet = None,
+    header_row: options.HeaderRow = None,
+    ignore_rows: options.IgnoreRows = None,
     allow_unterminated: options.AllowUnterminated = None,
     trust_ids: options.TrustIds = None,
+    xlsx: options.Xlsx = None,
+    show_pii: options.ShowPii = None,
+    notify: options.Notify = None,
+    metrics_file: options.MetricsFile = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -126,6 +142,10 @@ def run(
 
     One run per file, in the order given. The exit code is the highest; 3 or 4 stops the rest.
     """
+    if dry_run:
+        from bulkredeem.cli.checking import dry_run_files
+
+        raise typer.Exit(dry_run_files(files, _settings(context), _typed(context)))
     from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.running import run_files
 
@@ -156,6 +176,10 @@ def resume(
     no_guard: options.NoGuard = None,
     by: options.By = None,
     reason: options.Why = None,
+    xlsx: options.Xlsx = None,
+    show_pii: options.ShowPii = None,
+    notify: options.Notify = None,
+    metrics_file: options.MetricsFile = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -198,6 +222,10 @@ def retry(
     no_guard: options.NoGuard = None,
     by: options.By = None,
     reason: options.Why = None,
+    xlsx: options.Xlsx = None,
+    show_pii: options.ShowPii = None,
+    notify: options.Notify = None,
+    metrics_file: options.MetricsFile = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -238,6 +266,8 @@ def report(
     run: options.RunName,
     *,
     reports: options.Reports = None,
+    xlsx: options.Xlsx = None,
+    show_pii: options.ShowPii = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     config: options.Config = None,
@@ -320,6 +350,10 @@ def undo(
     no_guard: options.NoGuard = None,
     by: options.By = None,
     reason: options.Why = None,
+    xlsx: options.Xlsx = None,
+    show_pii: options.ShowPii = None,
+    notify: options.Notify = None,
+    metrics_file: options.MetricsFile = None,
     json: options.Json = None,
     quiet: options.Quiet = None,
     log_level: options.LogLevel = None,
@@ -384,6 +418,11 @@ def compare(
     outage_timeout: options.OutageTimeout = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    sheet: options.Sheet = None,
+    header_row: options.HeaderRow = None,
+    ignore_rows: options.IgnoreRows = None,
     allow_unterminated: options.AllowUnterminated = None,
     trust_ids: options.TrustIds = None,
     json: options.Json = None,
@@ -406,12 +445,19 @@ def check(
     context: typer.Context,
     files: options.Files,
     *,
+    base_url: options.BaseUrl = None,
+    reports: options.Reports = None,
     rate: options.RateOption = None,
     deadline: options.Deadline = None,
     on_conflict: options.OnConflictOption = None,
     only: options.Only = None,
     identifier: options.Identifier = None,
     map: options.Map = None,  # noqa: A002  the option's name
+    encoding: options.Encoding = None,
+    delimiter: options.Delimiter = None,
+    sheet: options.Sheet = None,
+    header_row: options.HeaderRow = None,
+    ignore_rows: options.IgnoreRows = None,
     allow_unterminated: options.AllowUnterminated = None,
     trust_ids: options.TrustIds = None,
     json: options.Json = None,
@@ -426,6 +472,53 @@ def check(
     from bulkredeem.cli.checking import check_files
 
     raise typer.Exit(check_files(files, _settings(context)))
+
+
+@app.command()
+def split(
+    context: typer.Context,
+    run: options.RunName,
+    *,
+    by_what: options.GroupBy,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Write a file, ready to be mended and run, for each group of rows that are not done."""
+    from bulkredeem.cli.splitting import split_run
+
+    raise typer.Exit(split_run(run, by_what, _settings(context), _typed(context)))
+
+
+@app.command()
+def init(file: options.SampleFile = None) -> None:
+    """Ask what is needed, and write bulkredeem.toml and .env.example here; no secret goes into either."""
+    from bulkredeem.cli.initialising import initialise
+
+    raise typer.Exit(initialise(file))
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    *,
+    base_url: options.BaseUrl = None,
+    reports: options.Reports = None,
+    state_dir: options.StateDir = None,
+    rate: options.RateOption = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Say whether everything is there that a run needs, and what to do about what is not; one question is sent."""
+    from bulkredeem.cli.doctoring import examine
+    from bulkredeem.cli.loop import run_to_its_end
+    from bulkredeem.settings import load_settings_with_origins
+
+    raise typer.Exit(run_to_its_end(examine(*load_settings_with_origins(_given(context)))))
 
 
 @app.command()
@@ -498,9 +591,13 @@ def _typed(context: typer.Context) -> Typed:
     """Return the options that were given, for a command line that goes on; how it looks is left to the next one."""
     from bulkredeem.summary import Typed
 
-    given = {name: value for name, value in _given(context).items() if name not in _OF_ONE_COMMAND}
-    where = {name: value for name, value in given.items() if name in _WHERE}
-    return Typed(all=_as_words(given), where=_as_words(where))
+    given = {name: value for name, value in _given(context).items() if name not in _LOOKS}
+    return Typed(
+        whole=_as_words(given),
+        all=_as_words({name: value for name, value in given.items() if name not in _OF_ONE_COMMAND}),
+        where=_as_words({name: value for name, value in given.items() if name in _WHERE}),
+        which=_as_words({name: value for name, value in given.items() if name in _WHICH}),
+    )
 
 
 def _as_words(given: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ import typer
 from bulkredeem.model import IdentifierChoice, OnConflict, Status
 
 Files = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, done in the order given.")
+    list[Path],
+    typer.Argument(metavar="FILE", help="Files with corrections, done in the order given; - for standard input."),
 ]
 BaseUrl = Annotated[
     str | None,
@@ -130,7 +131,7 @@ NoGuard = Annotated[bool | None, typer.Option("--no-guard", help="Go on although
 RedemptionName = Annotated[str, typer.Argument(metavar="ID", help="A redemption, by either identifier, exactly.")]
 Keep = Annotated[str, typer.Option("--keep", metavar="DURATION", help="Remove finished runs that are older: 90d.")]
 Comparables = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="CSV files with corrections, compared in the order given.")
+    list[Path], typer.Argument(metavar="FILE", help="Files with corrections, compared in the order given.")
 ]
 Every = Annotated[bool, typer.Option("--all", help="Every row that was sent, and not only those in doubt.")]
 AtOnce = Annotated[bool, typer.Option("--now", help="Do not wait for five minutes after the last try.")]
@@ -141,6 +142,55 @@ Identifier = Annotated[
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="'HEADER=COLUMN'", help="Use the column HEADER as COLUMN. May be repeated."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", metavar="NAME", help="How the file's text is encoded: utf-8, utf-16, cp1252, if not as found."
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter", metavar="CHARACTER", help="What stands between cells: ';', '|' or tab, if not as found."
+    ),
+]
+Sheet = Annotated[
+    str | None, typer.Option("--sheet", metavar="NAME", help="The sheet of a workbook, by name or by number from 1.")
+]
+HeaderRow = Annotated[
+    int | None,
+    typer.Option("--header-row", metavar="N", help="The row that holds the header, if not as found in the first 20."),
+]
+IgnoreRows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-rows",
+        metavar="'COLUMN~REGEX'",
+        help="Lines that are no rows, such as totals: redemptionId~^Total. May be repeated.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing: check, and leave a folder that says what was found.")
+]
+Xlsx = Annotated[bool | None, typer.Option("--xlsx", help="Write results.xlsx and not_done.xlsx too, for Excel.")]
+ShowPii = Annotated[
+    bool | None, typer.Option("--show-pii", help="Show identifiers in report.html, which otherwise masks them.")
+]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        "--notify", metavar="WHEN", help="When a notice is sent: failure, change or always. [default: failure]"
+    ),
+]
+MetricsFile = Annotated[
+    Path | None, typer.Option("--metrics-file", metavar="FILE", help="Write metrics for Prometheus there at the end.")
+]
+SampleFile = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="A file as you have them, to say which column is which.")
+]
+GroupBy = Annotated[
+    str, typer.Option("--by", metavar="WHAT", help="What a group has in common: reason, mend_by, or a column.")
 ]
 AllowUnterminated = Annotated[
     bool | None, typer.Option("--allow-unterminated", help="Take a last line that has no line end.")

@@ -36,7 +36,7 @@ async def verify_run(
     console = make_console(on_stderr=settings.json_summary)
     folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
     try:
-        with _terms(settings, console) as terms:
+        with _terms(settings, console, typed) as terms:
             found = await verifying.verify_run(folder, settings, flags, terms, every=every, at_once=at_once)
     except Stopping:
         say(console, f"Stopped before any row of {folder} was read back.")
@@ -62,11 +62,11 @@ async def compare_files(files: Sequence[Path], settings: Settings) -> ExitCode:
 
 
 @contextmanager
-def _terms(settings: Settings, console: Console) -> Iterator[Terms]:
+def _terms(settings: Settings, console: Console, typed: Typed = Typed()) -> Iterator[Terms]:
     """Give the terms of a command that only asks; signals stop it meanwhile."""
     stop = Stop()
     with signals(stop, console), observer_for(console, quiet=settings.quiet) as display:
-        yield Terms(stop=stop, observer=display)
+        yield Terms(stop=stop, observer=display, typed=typed)
 
 
 async def _compare(path: Path, settings: Settings, terms: Terms, console: Console) -> ExitCode:

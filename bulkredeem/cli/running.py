@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from bulkredeem.application import (
     newest_in,
     pace_of,
     require_free,
+    require_libraries,
     resume_run,
     retry_run,
     run_file,
@@ -38,6 +39,7 @@ from bulkredeem.application import (
 )
 from bulkredeem.cli.asking import asker_for
 from bulkredeem.cli.ending import show_ending
+from bulkredeem.cli.noticing import Night, told_if_it_cannot_start
 from bulkredeem.cli.progress import Display, Silent, observer_for
 from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say
@@ -87,7 +89,6 @@ async def run_files(files: Sequence[Path], settings: Settings, flags: Mapping[st
     What earlier runs left is finished too, before or after, if the settings say so. `flags` are the options that were
     given, and `typed` how they looked.
     """
-    settings.require_for_sending()
     command = _Command(settings, typed)
     steps = [_Step(name=str(path), carry_out=command.run_of(path), path=path) for path in files]
     backlog: list[_Step] = []
@@ -106,14 +107,14 @@ async def go_on(
     name: str | None, settings: Settings, flags: Mapping[str, Any], typed: Typed, *, if_any: bool
 ) -> ExitCode:
     """Go on with the run of this name, or with the oldest unfinished one; without any, be content only `if_any`."""
-    folder = _unfinished(settings.reports) if name is None else find_run(settings.reports, name)
-    if folder is None and if_any:
-        say(make_console(on_stderr=settings.json_summary), f"There is no unfinished run in {settings.reports}.")
-        return ExitCode.DONE
-    if folder is None:
-        raise _nothing_to_go_on_with(settings.reports)
-    require_free(folder)
-    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
+    async with told_if_it_cannot_start(settings, typed):
+        folder = _unfinished(settings.reports) if name is None else find_run(settings.reports, name)
+        if folder is None and if_any:
+            say(make_console(on_stderr=settings.json_summary), f"There is no unfinished run in {settings.reports}.")
+            return ExitCode.DONE
+        if folder is None:
+            raise _nothing_to_go_on_with(settings.reports)
+        command = _command_over(folder, settings, typed)
     step = _Step(name=str(folder), carry_out=partial(resume_run, folder, settings, flags))
     code = await command.carry_out_all([step])
     if name is None and code in _GOES_ON_AFTER:
@@ -142,9 +143,9 @@ async def try_again(
     done = sorted(choice.statuses & DONE)
     if done:
         raise ConfigurationError(f"--status {done[0]}: such rows are done, and nothing sends them again.")
-    folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
-    require_free(folder)
-    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
+    async with told_if_it_cannot_start(settings, typed):
+        folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
+        command = _command_over(folder, settings, typed)
 
     async def retry(terms: Terms) -> Run | None:
         return await retry_run(folder, settings, flags, choice, terms)
@@ -154,11 +155,17 @@ async def try_again(
 
 async def take_back(name: str, settings: Settings, flags: Mapping[str, Any], typed: Typed) -> ExitCode:
     """Set back what the run of this name has set."""
-    folder = find_run(settings.reports, name)
-    require_free(folder)
-    command = _Command(at_its_system(folder, settings), typed, shares_pace=False)
+    async with told_if_it_cannot_start(settings, typed):
+        folder = find_run(settings.reports, name)
+        command = _command_over(folder, settings, typed)
     step = _Step(name=f"the undo of {folder}", carry_out=partial(undo_run, folder, settings, flags))
     return await command.carry_out_all([step])
+
+
+def _command_over(folder: Path, settings: Settings, typed: Typed) -> _Command:
+    """Return the command that works on a run which is there already, and which nobody else works on."""
+    require_free(folder)
+    return _Command(at_its_system(folder, settings), typed, shares_pace=False)
 
 
 class _Command:
@@ -171,6 +178,7 @@ class _Command:
         self._deadline = deadline_moment(settings.deadline, time.time()) if shares_pace and settings.deadline else None
         self._settings = settings
         self._typed = typed
+        self._night = Night(settings, typed)
         self._display: Display = Silent()
         self._ask = asker_for(settings, self.console, self._stop, lambda: self._display)
         self._not_come: dict[Path, InputFileError] = {}
@@ -195,22 +203,44 @@ class _Command:
         """
         with signals(self._stop, self.console):
             try:
-                await self._confirm([step.name for steps in groups for step in steps])
-                async with self._deadline_kept():
-                    for steps in filter(None, groups):
-                        coming = [step.path for step in steps if step.path and self._may_begin(step)]
-                        await asyncio.gather(*map(self._await_file, coming))
-                        async with self._shared_terms() as terms:
-                            await self._carry_out_each(steps, terms)
-            except Stopping:
-                say(self.console, "Stopped before anything more was sent.")
-                self._worst = max(self._worst, ExitCode.STOPPED_EARLY)
-            except asyncio.CancelledError:
-                say(self.console, "Stopped at once.")
-                self._worst = max(self._worst, ExitCode.INTERRUPTED_AT_ONCE)
-        if self._left:
-            say(self.console, f"Not begun: {', '.join(self._left)}.")
+                await self._carry_out_groups(groups)
+            except BulkRedeemError as exc:
+                self._night.failed(exc)
+                await self._tell_others(exc.exit_code)
+                raise
+            except Exception as exc:
+                self._night.failed(f"An error of ours ({type(exc).__name__}).")
+                await self._tell_others(ExitCode.INTERNAL_ERROR)
+                raise
+            if self._left:
+                say(self.console, f"Not begun: {', '.join(self._left)}.")
+            await self._tell_others(self._worst)
         return self._worst
+
+    async def _tell_others(self, code: ExitCode) -> None:
+        """Tell those who do not watch how it ended; whoever presses Ctrl-C meanwhile does not want to wait for that."""
+        with suppress(asyncio.CancelledError):
+            await self._night.ended(code, self._left)
+
+    async def _carry_out_groups(self, groups: Sequence[Sequence[_Step]]) -> None:
+        """Carry out the runs of each group; the codes of those before decide whether the next may begin."""
+        try:
+            self._night.begin()
+            self._settings.require_for_sending()
+            require_libraries(self._settings)
+            await self._confirm([step.name for steps in groups for step in steps])
+            async with self._deadline_kept():
+                for steps in filter(None, groups):
+                    coming = [step.path for step in steps if step.path and self._may_begin(step)]
+                    await asyncio.gather(*map(self._await_file, coming))
+                    async with self._shared_terms() as terms:
+                        await self._carry_out_each(steps, terms)
+        except Stopping:
+            say(self.console, "Stopped before anything more was sent.")
+            self._worst = max(self._worst, ExitCode.STOPPED_EARLY)
+        except asyncio.CancelledError:
+            say(self.console, "Stopped at once.")
+            self._worst = max(self._worst, ExitCode.INTERRUPTED_AT_ONCE)
 
     @asynccontextmanager
     async def _deadline_kept(self) -> AsyncIterator[None]:
@@ -275,7 +305,7 @@ class _Command:
     @asynccontextmanager
     async def _shared_terms(self) -> AsyncIterator[_MakeTerms]:
         """Give what makes the terms of each run: with one turn, and one pace for all of them, if they have one rate."""
-        terms = partial(Terms, stop=self._stop, deadline=self._deadline, ask=self._ask)
+        terms = partial(Terms, stop=self._stop, deadline=self._deadline, ask=self._ask, typed=self._typed)
         own = terms(observer=self._new_display())
         async with turn_of(self._settings.reports, self._settings, own) as turn:
             terms = partial(terms, turn=turn)
@@ -305,6 +335,7 @@ class _Command:
                 say(console, f"Stopped before anything of {step.name} was sent.")
                 return ExitCode.STOPPED_EARLY
             complain(exc)
+            self._night.failed(exc)
             return exc.exit_code
         except asyncio.CancelledError:
             say(console, "Stopped at once. What was recorded is in the run's journal; the rest is pending.")
@@ -313,6 +344,7 @@ class _Command:
             say(console, f"{step.name} has no row left that this would try again.")
             return ExitCode.DONE
         show_run(console, run, settings, self._typed)
+        self._night.ran(run)
         return run.exit_code
 
     def _leave_alone(self, error: HeldError | OtherSystemError) -> ExitCode:
@@ -321,6 +353,7 @@ class _Command:
             say(self.console, f"Left alone: {error}")
             return ExitCode.DONE
         complain(error)
+        self._night.failed(error)
         return error.exit_code
 
 
