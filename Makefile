@@ -35,8 +35,15 @@ test: $(READY)  ## Run the tests that need only Python
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: test-external
-test-external: $(READY)  ## Run the tests that need more than Python (the package registry)
+test-external: $(READY)  ## Run the tests that need more than Python (installs a browser and an office on Debian)
+	@tests/setup
 	@$(BIN)/python -m pytest -m "external and not torture"
+
+.PHONY: docs
+docs: $(READY)  ## Build the documentation and the man page into docs/_build; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
+	@$(BIN)/sphinx-build -q -W --keep-going -n -b man docs docs/_build/man
+	@echo "docs/_build/html/index.html and docs/_build/man/bulkredeem.1"
 
 .PHONY: torture
 torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (an hour)
@@ -70,9 +77,9 @@ check: lint types layers test test-external  ## Everything that must pass before
 
 .PHONY: lock
 lock:  ## Renew the exact versions in requirements.lock (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 .PHONY: clean
 clean:  ## Remove what was built; run folders stay
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage-* dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage-* dist docs/_build
