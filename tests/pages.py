@@ -1,6 +1,6 @@
 """Invented nights, written by real calls: for the tests of the pages, and to look at them.
 
-`python tests/pages.py FOLDER` writes a night of three hours with throttling, and sixty nights of a reports folder.
+`python -m tests.pages FOLDER [ROWS]` writes a night of three hours, and sixty nights of a reports folder.
 """
 
 from __future__ import annotations
@@ -264,5 +264,5 @@ def _entry(chance: random.Random, began: float, again_from: str = "") -> IndexEn
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     (target / RUN_ID).mkdir(parents=True, exist_ok=True)
-    write_night(target / RUN_ID)
+    write_night(target / RUN_ID, *map(int, sys.argv[2:]))
     write_index(target, entries())
