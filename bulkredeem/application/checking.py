@@ -12,7 +12,7 @@ from typing import Final
 
 from bulkredeem.application.absorbing import LEDGER_FOLDER, opened_ledger
 from bulkredeem.application.intake import NOT_SELECTED, fit_before, judged_rows, seconds_for, take_in
-from bulkredeem.application.planning import Plan, plan_of, spread
+from bulkredeem.application.planning import Plan, plan_of
 from bulkredeem.application.preparing import age_of, check_rows, same_content
 from bulkredeem.application.rulings import Rulings, ruled_by_neighbours
 from bulkredeem.client import request_body
@@ -132,9 +132,9 @@ def examined(path: Path, folder: Path, settings: Settings, now: float) -> Iterat
         note = None if rulings.lookup else found.note
         plan = resources.enter_context(plan_of(folder, intake.columns, settings, source=str(path), note=note))
 
-        def jobs(is_wanted: Callable[[int], bool] | None = None) -> Iterator[Job]:
+        def jobs() -> Iterator[Job]:
             known = replace(rulings, planned=plan.planned(), selected=plan.selected)
-            return known.over(judged_rows(folder, intake.columns, settings.rules, is_wanted))
+            return known.over(judged_rows(folder, intake.columns, settings.rules))
 
         if rulings.lookup:
             for job in jobs():
@@ -143,10 +143,9 @@ def examined(path: Path, folder: Path, settings: Settings, now: float) -> Iterat
             for planned in plan.planned():
                 found.note_planned(planned)
         report = _report(intake, found, plan, settings, ledger, now)
-        samples = _samples(jobs(frozenset(plan.sample).__contains__))
         yield Examined(
             intake=intake,
-            report=replace(report, samples=samples, not_asked=not_asked, read_as=(*report.read_as, *again)),
+            report=replace(report, not_asked=not_asked, read_as=(*report.read_as, *again)),
             jobs=jobs,
         )
 
@@ -199,7 +198,7 @@ def _report(
         rows=intake.rows,
         ignored=intake.ignored,
         sendable=found.sendable,
-        samples=(),
+        samples=found.samples(),
         profile=plan.profile,
         findings=tuple(finding.sentence for finding in remarks(plan.profile, earlier)),
         not_asked="",
@@ -210,14 +209,6 @@ def _report(
         fit=None if fit is None else min(fit, found.sendable),
         deadline=deadline,
         is_empty_night=not intake.rows and settings.unattended,
-    )
-
-
-def _samples(jobs: Iterator[Job]) -> tuple[SampleRequest, ...]:
-    sendable = {job.row_number: job for job in jobs if isinstance(job, Correction)}
-    return tuple(
-        SampleRequest(row_number=number, body=request_body(_masked(sendable[number])).decode())
-        for number in spread(list(sendable), SAMPLES)
     )
 
 
@@ -239,6 +230,9 @@ class _Found:
     def __init__(self) -> None:
         self.problems, self.skipped, self.warnings = Groups(), Groups(), Groups()
         self.sendable = 0
+        self._kept: dict[int, Correction] = {}
+        """Some of the rows that could be sent: the first, the second, the fourth and so on, and the last."""
+        self._last: Correction | None = None
 
     def note(self, job: Job) -> None:
         """Count a row as what it comes to."""
@@ -250,6 +244,10 @@ class _Found:
             self.skipped.add(job.code, _WHY_SKIPPED.get(job.code, job.message), job.row_number)
         else:
             self.sendable += 1
+            self._last = job
+            # At powers of two: few, and spread over a file whose length is known only at its end.
+            if not self.sendable & (self.sendable - 1):
+                self._kept[job.row_number] = job
             for warning in job.warnings:
                 self.warnings.add("", warning, job.row_number)
 
@@ -257,4 +255,16 @@ class _Found:
         """Count a row anew that its neighbours in the file make something else of."""
         if planned.status:
             self.sendable -= 1
+            self._kept.pop(planned.row_number, None)
+            if self._last and self._last.row_number == planned.row_number:
+                self._last = None
             self.note(ruled_by_neighbours(planned))
+
+    def samples(self) -> tuple[SampleRequest, ...]:
+        """Return what would be sent for the first, one from the middle, and the last of the rows that could be."""
+        last = [self._last] if self._last else []
+        kept = [job for job in self._kept.values() if job is not self._last]
+        chosen = [*kept[:1], *kept[1:][-(SAMPLES - 1 - len(last)) :], *last]
+        return tuple(
+            SampleRequest(row_number=job.row_number, body=request_body(_masked(job)).decode()) for job in chosen
+        )
