@@ -20,8 +20,17 @@ RESULT_HEAD = (*RESULT_MARK, "mend_by", "reason")
 RESULT_TAIL = ("warnings", "http_status", "attempts", "request_id", "finished_at")
 """The columns a report of ours ends with."""
 OURS = frozenset(RESULT_HEAD + RESULT_TAIL)
-_ENOUGH = 5
-"""Columns of ours, `mend_by` among them, that no other file has."""
+_OURS_ALONE = frozenset(
+    {"row_number", "error_code", "error_message", "mend_by", "http_status", "request_id", "finished_at"}
+)
+"""Columns of ours that other files rarely have, and never many of them."""
+_ENOUGH_ALONE = 5
+"""So many of those make a report of ours."""
+_ENOUGH = 7
+"""So many columns of ours make one, whichever they are."""
+_ENOUGH_WITH_MEND_BY = 5
+_ENOUGH_WITH_BOTH = 3
+"""So many do if `mend_by` and `error_message` are among them: hardly anybody else has both."""
 
 _SEPARATORS = re.compile(r"[\s_.\-]+")
 _CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields(?:[\s_\-]*\.|[\s_\-])\s*(?P<name>\S|\S.*\S)", re.IGNORECASE)
@@ -67,7 +76,9 @@ def is_ours(header: Sequence[str]) -> bool:
     found = Counter(name for name in header if name in OURS)
     if max(found.values(), default=0) > 1:
         return False
-    return found.keys() >= {*RESULT_TAIL} or (len(found) >= _ENOUGH and "mend_by" in found)
+    if "mend_by" in found:
+        return len(found) >= (_ENOUGH_WITH_BOTH if "error_message" in found else _ENOUGH_WITH_MEND_BY)
+    return found.keys() >= {*RESULT_TAIL} or len(found) >= _ENOUGH or len(found.keys() & _OURS_ALONE) >= _ENOUGH_ALONE
 
 
 def carried_name(header: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkredeem.columns import (
     OURS,
@@ -218,6 +220,44 @@ def test_a_report_of_ours_is_known_by_its_first_four_columns() -> None:
     assert not is_ours(["status", *RESULT_HEAD])
     assert not is_ours([name.upper() for name in RESULT_HEAD])
     assert not is_ours([])
+
+
+@given(st.permutations(sorted(OURS)), st.integers(0, 4))
+def test_a_report_is_known_whichever_four_of_our_columns_it_lost(ours: list[str], lost: int) -> None:
+    """In whatever order the others stand: so its apostrophes never stay in the values."""
+    assert is_ours([*ENOUGH, *ours[lost:]])
+    assert not is_ours([*ENOUGH, *ours[lost:], "status", "status"])
+
+
+@given(st.sets(st.sampled_from(["row_number", "status", "reason", "warnings", "attempts", "request_id"])))
+def test_names_that_anybody_has_make_no_report(names: set[str]) -> None:
+    """However many of them: nothing may be taken off the values of such a file."""
+    assert not is_ours([*ENOUGH, *sorted(names)])
+
+
+@given(st.sets(st.sampled_from(sorted(OURS))), st.sampled_from(sorted(OURS)))
+def test_one_more_of_our_columns_never_makes_a_report_less_of_one(names: set[str], one_more: str) -> None:
+    """What is known with few of them is known with more."""
+    assert is_ours(sorted(names | {one_more})) or not is_ours(sorted(names))
+
+
+@pytest.mark.parametrize(
+    ("names", "is_known"),
+    [
+        (["error_message", "mend_by", "status"], True),
+        (["error_message", "mend_by"], False),
+        (["mend_by", "status", "reason", "attempts", "warnings"], True),
+        (["mend_by", "status", "reason", "attempts"], False),
+        (["error_code", "error_message", "http_status", "request_id", "finished_at"], True),
+        (["error_code", "error_message", "http_status", "request_id", "status", "attempts"], False),
+        (["row_number", "error_code", "http_status", "status", "attempts", "reason", "warnings"], True),
+        ([*RESULT_TAIL], True),
+        ([*RESULT_TAIL[1:]], False),
+    ],
+)
+def test_how_many_of_our_columns_are_enough_depends_on_which(names: list[str], is_known: bool) -> None:  # noqa: FBT001  a parameter
+    """The rarer a name is elsewhere, the fewer."""
+    assert is_ours([*ENOUGH, *names]) is is_known
 
 
 def test_a_report_of_the_older_form_is_known_too() -> None:

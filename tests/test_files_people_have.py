@@ -18,6 +18,8 @@ from bulkredeem.columns import OURS, RESULT_HEAD, RESULT_TAIL, is_ours
 from bulkredeem.errors import ConfigurationError, InputFileError
 from bulkredeem.loader import Intake, peek, read_rows, take_snapshot
 from bulkredeem.loader.formats import Format
+from bulkredeem.loader.surveying import Extent, TooLargeError
+from bulkredeem.loader.xlsx import survey_xlsx
 from bulkredeem.model import Pattern, Reading, Row
 from bulkredeem.settings import load_settings
 from bulkredeem.snapshot import read_headers, read_records
@@ -110,6 +112,18 @@ def with_cell(folder: Path, column: int, value: float | str, shown_as: str) -> t
         (12.4, "0"),
         (12.4, "00000"),
         (5, "0##"),
+        (-5, "[<0]0;0"),
+        (-5, "[>=0]0;0"),
+        (0, '[=0]"";General'),
+        (7, "[>9]0"),
+        (7, "0;[<0]0;00"),
+        (0, "#"),
+        (0, "#,###"),
+        (0, "#.##"),
+        (0, "# ###"),
+        (612345678, "##\\ ##\\ ##\\ ##\\ ##"),
+        (7, "0\\,000"),
+        (12345678901234, "0.00"),
     ],
 )
 def test_a_number_that_is_shown_as_something_else_is_not_sent(tmp_path: Path, value: float, shown_as: str) -> None:
@@ -143,6 +157,22 @@ def test_the_format_that_shows_something_else_is_named(tmp_path: Path) -> None:
         (919777000001, "[Blue]General", "919777000001"),
         (5, "????0", "5"),
         (5, "0;-0;;@", "5"),
+        (12345678901234, "0.###############", "12345678901234"),
+        (5, "0.###", "5"),
+        (5, "#.##", "5"),
+        (12.5, "0.###", "12.5"),
+        (1998.9999999999998, "0", "1999"),
+        (1998.9999999999998, "#,##0", "1999"),
+        (1998.9999999999998, "00000", "01999"),
+        (-1998.9999999999998, "00000", "-01999"),
+        (919777000001, "[$-en-US]0", "919777000001"),
+        (919777000001, "[$-409]0", "919777000001"),
+        (919777000001, "# ##0", "919777000001"),
+        (919777000001, "#\\ ###\\ ##0", "919777000001"),
+        (1234567, "[>=10000000]##\\,##\\,##\\,##0;[>=100000]##\\,##\\,##0;##,##0", "1234567"),
+        (7, '[=0]"";General', "7"),
+        (7, "[Red][<0]-0;[Blue]0", "7"),
+        (7, "[Red][<0]0;[Blue][>=0]00;General", "07"),
     ],
 )
 def test_a_format_that_shows_the_number_takes_nothing_away(
@@ -155,7 +185,16 @@ def test_a_format_that_shows_the_number_takes_nothing_away(
 
 @pytest.mark.parametrize(
     ("value", "shown_as", "text"),
-    [(12.5, "0.00", "12.5"), (12, "#,##0.00", "12"), (0.1 + 0.2, "0.0", "0.3"), (12.345, "0.00", ""), (0.5, "0%", "")],
+    [
+        (12.5, "0.00", "12.5"),
+        (12, "#,##0.00", "12"),
+        (0.1 + 0.2, "0.0", "0.3"),
+        (0.5, "#.##", "0.5"),
+        (12345678901234, "0.000000000000000", "12345678901234"),
+        (12.345, "0.00", ""),
+        (12.345, "0.##", ""),
+        (0.5, "0%", ""),
+    ],
 )
 def test_decimals_that_say_nothing_harm_no_custom_field(tmp_path: Path, value: float, shown_as: str, text: str) -> None:
     """12.50 is 12.5; but a number that is shown rounded, or as a share, is another one than a person sees."""
@@ -196,11 +235,56 @@ def test_a_column_that_is_carried_along_may_show_what_it_likes(tmp_path: Path) -
     assert own_cells(tmp_path)[0][-1] == "0.5"
 
 
-@given(code=st.text(alphabet='0#?,.;"\\_*[]@-$%eE +/()hmyGneral', max_size=12), value=st.floats() | st.integers(-9, 99))
+@given(
+    code=st.text(alphabet='0#?,.;"\\_*[]@-$%eE +/()hmyGneral<>=', max_size=16)
+    | st.from_regex(r"(\[[<>=]=?-?[0-9]\])?[#?]{0,3}(,##)?0{0,20}(\.[0#?]{0,30})?", fullmatch=True),
+    value=st.floats() | st.integers(-9, 99),
+)
 def test_any_format_says_something_of_any_number(code: str, value: float) -> None:
     """Whatever somebody has typed: never an error."""
     shown_by = Format(code)
     assert shown_by.of_number(value) is None or not shown_by.is_general
+
+
+def test_a_number_too_long_for_its_decimals_harms_no_column_that_is_carried_along(tmp_path: Path) -> None:
+    """Sheets of Google have this format in every cell, and a number may be as large as it likes."""
+
+    def fill(made: Any, sheet: Any) -> None:
+        sheet.write_row(0, 4, ["Card", "Mass"])
+        sheet.write_row(1, 0, ["A1", "1", "x", ""])
+        sheet.write(1, 4, 12345678901234, made.add_format({"num_format": "0.###############"}))
+        sheet.write(1, 5, 1e27, made.add_format({"num_format": "#,##0.00"}))
+
+    _, rows = read(book(tmp_path, fill))
+    assert damage(rows) == {}
+    assert own_cells(tmp_path)[0][-2:] == ["12345678901234", "1000000000000000013287555072"]
+
+
+ERROR = '<x:c{place} t="e"><x:v>#N/A</x:v></x:c>'
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [
+        ([(' r="3"', ["B3", "AB3"]), (' r="15"', ["A15", "", "AB15"])], {(2, 1), (2, 27), (14, 0), (14, 1), (14, 27)}),
+        ([("", ["", ""]), ("", ["", "C2", ""])], {(0, 0), (0, 1), (1, 0), (1, 2), (1, 3)}),
+        ([("", ["A5", "B5", "A15"]), ("", ["a1", "$B$2", "7"])], {(4, 0), (4, 1), (14, 0), (15, 0), (15, 1), (15, 2)}),
+    ],
+)
+def test_a_cell_is_where_it_says_or_else_beside_the_one_before(
+    rows: list[tuple[str, list[str]]], places: set[tuple[int, int]]
+) -> None:
+    """Whatever the program that wrote it leaves out."""
+    written = "".join(
+        f"<x:row{row}>" + "".join(ERROR.format(place=f' r="{place}"' if place else "") for place in cells) + "</x:row>"
+        for row, cells in rows
+    )
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("xl/workbook.xml", '<w xmlns:r="r"><sheet name="S" r:id="1"/></w>')
+        archive.writestr("xl/_rels/workbook.xml.rels", '<r><Relationship Id="1" Target="s.xml"/></r>')
+        archive.writestr("xl/s.xml", f'<x:worksheet xmlns:x="x">{written}</x:worksheet>')
+        assert set(survey_xlsx(archive, "S").notes) == places
 
 
 # The same in an .ods
@@ -266,6 +350,16 @@ def load_ods(folder: Path, *cells: str, visibility: str = "visible") -> tuple[In
         (number_cell("50%", 0.5), ""),
         (number_cell("919,777,000,001", 919777000001), "919777000001"),
         (number_cell("919.777.000.001", 919777000001, "grouped"), "919777000001"),
+        (number_cell("919,777,000,001", 919777000001, "with-text"), "919777000001"),
+        (number_cell(" 1,234,567 ", 1234567, "with-text"), "1234567"),
+        (number_cell("12,34,567", 1234567, "with-text"), "1234567"),
+        (number_cell("-1,234", -1234, "with-text"), "-1234"),
+        (number_cell("(1,234)", -1234, "with-text"), ""),
+        (number_cell("061 234 567", 61234567, "with-text"), ""),
+        (number_cell("12 34 56 78", 12345678, "with-text"), ""),
+        (number_cell("1999", 1998.9999999999998, "whole"), "1999"),
+        (number_cell("1,999", 1998.9999999999998, "grouped"), "1999"),
+        (number_cell("01999", 1998.9999999999998, "whole"), "01999"),
         (number_cell("9197770,00001", 919777000001, "grouped"), ""),
         (number_cell("000077", 77, "whole"), "000077"),
         (number_cell("12,5", 12.5), "12.5"),
@@ -301,6 +395,19 @@ def test_moments_and_truth_values_of_an_ods_are_those_of_an_xlsx(tmp_path: Path,
     assert (row.damage, row.values.get("customFields.note")) == (None, text)
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        ods_cell("x", office__value_type="time", office__time_value=f"PT{'9' * 20}H00M00S"),
+        number_cell("9" * 400, float("inf")),
+    ],
+)
+def test_a_number_beyond_all_bounds_is_damage_and_no_crash(tmp_path: Path, cell: str) -> None:
+    """No spreadsheet writes one; somebody may."""
+    with pytest.raises(InputFileError, match="cannot be read, so it is damaged or not whole"):
+        load_ods(tmp_path, ods_cell("x"), cell)
+
+
 # What is hidden
 
 
@@ -332,6 +439,43 @@ def test_a_cell_far_away_from_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputFileError, match=r"spans 42,991,616 cells, of which 5 have something in them: delete what"):
         read(far)
     assert read(book(tmp_path, lambda _, sheet: sheet.write(99_999, 9, "x")))[0].rows == 1
+
+
+def test_a_cell_far_to_the_right_of_the_table_is_refused(tmp_path: Path) -> None:
+    """There as well."""
+
+    def fill(_: Any, sheet: Any) -> None:
+        for row in range(1, 400):
+            sheet.write(row, 0, "A1")
+        sheet.write(399, 16_000, "x")
+
+    with pytest.raises(InputFileError, match="spans 6,400,400 cells, of which 404 have something in them: delete what"):
+        read(book(tmp_path, fill))
+
+
+def test_a_wide_sheet_of_which_each_row_fills_a_few_columns_is_not_far_away() -> None:
+    """What counts is how many rows have something in them, and that some row goes over the columns."""
+    extent = Extent()
+    extent.reach(0, 39, columns=40)
+    for row in range(1, 130_000):
+        extent.reach(row, 2, columns=3)
+    assert extent.survey({}).rows == 130_000
+
+
+@pytest.mark.parametrize("again", [(1, 1), (1_000_000, 1), (1, 3)])
+def test_rows_and_columns_that_are_said_once_for_many_count_as_so_many(again: tuple[int, int]) -> None:
+    """An .ods says how often a cell is repeated; too large a rectangle is refused at once."""
+    rows, columns = again
+    extent = Extent()
+    extent.reach(0, 39, columns=40)
+    extent.reach(999_999, 39, rows=rows, columns=columns)
+    if rows > 1:
+        assert extent.survey({}).rows == 1_000_000
+    else:
+        with pytest.raises(TooLargeError, match=rf"spans 40,000,000 cells, of which {40 + columns} have"):
+            extent.survey({})
+    with pytest.raises(TooLargeError, match="spans more than 50,000,000 cells"):
+        extent.reach(2_000_000, 39)
 
 
 # Totals
@@ -368,19 +512,52 @@ def test_quotes_behind_a_blank_are_not_part_of_a_value(tmp_path: Path) -> None:
     assert rows[1].values["billNumber"] == ' "x"'
 
 
+def test_each_cell_is_looked_at_in_its_own_place(tmp_path: Path) -> None:
+    """A line may hold the same text twice: once in quotes that enclose it, once behind a blank in a cell not used."""
+    _, rows = load(tmp_path, f'{HEADER},note\nA1,1," ""x""", "x"\nA2,2, "x"," ""x"""\n"A\n3",3," ""x""", "x"\n')
+    assert damage(rows) == {3: "BAD_QUOTES"}
+    assert rows[0].values["billNumber"] == ' "x"'
+
+
+def test_a_blank_before_the_quotes_of_the_first_cell_is_seen(tmp_path: Path) -> None:
+    """No delimiter stands before it; and whatever the delimiter is."""
+    content = ' "A1";1;x\n" ""A2""";2;x\nA3;3;\t"x"\n'
+    _, rows = load(tmp_path, f"{HEADER.replace(',', ';')}\n{content}")
+    assert damage(rows) == {2: "BAD_QUOTES", 4: "BAD_QUOTES"}
+
+
 def test_a_header_with_quotes_behind_blanks_says_so(tmp_path: Path) -> None:
     """And not only that a column is missing."""
     words = refusal(tmp_path, '"redemptionId", "identifierValue", "billNumber"\n"A1", "1", "x"\n')
     assert words.startswith('row 1 (the header): A blank stands before the opening quote of "identifierValue", so')
 
 
-@pytest.mark.parametrize("again", [HEADER, f"\ufeff{HEADER}", '"redemptionId", identifierValue,"billNumber"'])
+AGAIN = [
+    HEADER,
+    f"\ufeff{HEADER}",
+    '"redemptionId", identifierValue,"billNumber"',
+    HEADER.replace(",", ", "),
+    f" {HEADER}\t",
+]
+
+
+@pytest.mark.parametrize("again", AGAIN)
 def test_a_header_among_the_rows_is_none_of_them(tmp_path: Path, again: str) -> None:
     """Files that were put together bring theirs along, one with a byte order mark."""
     _, rows = load(tmp_path, f"{PLAIN}{again}\nA2,2,y\n")
     assert damage(rows) == {3: "REPEATED_HEADER"}
     reading = Reading(ignored=(Pattern.parse("identifierValue~^ ?identifierValue"),))
     assert load(tmp_path, f"{PLAIN}{again}\nA2,2,y\n", reading)[0].ignored == 1
+
+
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize(
+    "first", ["redemptionId, identifierValue ,billNumber", '"redemptionId","identifierValue","billNumber"']
+)
+def test_blanks_and_quotes_of_either_header_do_not_hide_the_other(tmp_path: Path, first: str, again: str) -> None:
+    """They are the same names."""
+    _, rows = load(tmp_path, f"{first}\nredemptionId,1,x\n{again}\nA2,2,billNumber\n")
+    assert damage(rows) == {3: "REPEATED_HEADER"}
 
 
 def test_a_header_among_the_rows_of_a_sheet_is_none_of_them(tmp_path: Path) -> None:
@@ -441,6 +618,9 @@ def test_a_header_below_twenty_blank_rows_is_not_an_empty_file(tmp_path: Path, a
         [*NAMES, *RESULT_TAIL],
         [*RESULT_HEAD[1:], *NAMES],
         [*NAMES, *RESULT_HEAD],
+        [*(name for name in RESULT_HEAD if name != "mend_by"), *NAMES, *RESULT_TAIL[:-1]],
+        [*RESULT_HEAD[1:4], "reason", *NAMES, *RESULT_TAIL[:-1]],
+        ["status", "error_message", "mend_by", *NAMES],
     ],
 )
 def test_a_report_is_known_without_its_first_columns(tmp_path: Path, header: list[str]) -> None:
@@ -459,6 +639,9 @@ def test_a_report_is_known_without_its_first_columns(tmp_path: Path, header: lis
         [*NAMES, "status", "error_code", "error_message", "http_status", "attempts", "request_id"],
         ["status", *RESULT_HEAD],
         [*NAMES, "mend_by", "status", "reason"],
+        [*NAMES, "status", "reason", "warnings", "attempts"],
+        ["row_number", "status", "reason", "warnings", "attempts", "request_id", *NAMES],
+        [*NAMES, "status", "error_message"],
     ],
 )
 def test_a_file_with_columns_called_as_ours_is_no_report(header: list[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import sys
 import tempfile
 import tracemalloc
@@ -160,6 +161,8 @@ def test_a_snapshot_is_what_a_csv_reader_reads_and_a_csv_writer_writes(lines: li
     """A line that is copied as it stands is to the last byte what it would be had it been taken apart."""
     expected = [[*LEADING, *HEADER.split(",")]]
     for number, line in enumerate(lines, start=2):
+        # Blanks before a quote are damage, too.
+        assume(not re.search(r'(^|,)\s+"', line))
         try:
             (cells,) = csv.reader([line], strict=True) if line else ([],)
         except csv.Error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Final
 
 from bulkredeem.columns import ColumnMap
@@ -123,11 +124,17 @@ def _damage(name: str, value: object, note: Note) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    if not float(value).is_integer():
-        # As many digits as a spreadsheet shows: 0.3, where the computer holds 0.30000000000000004.
-        return format(Decimal(f"{value:.{PRECISION}g}"), "f") if abs(value) < float("inf") else str(value)
-    sign = "-" if value < 0 else ""
-    return sign + str(abs(int(value))).zfill(digits)
+    if not isfinite(value):
+        return str(value)
+    sign, text = "-" if value < 0 else "", _without_sign(abs(value))
+    return sign + (text if "." in text else text.zfill(digits))
+
+
+def _without_sign(value: float) -> str:
+    if float(value).is_integer():
+        return str(int(value))
+    # As many digits as a spreadsheet shows: 0.3, where the computer holds 0.30000000000000004.
+    return format(Decimal(f"{value:.{PRECISION}g}"), "f")
 
 
 def _moment(value: object) -> str:

@@ -20,6 +20,7 @@ from bulkredeem.loader.records import (
     damage_of,
     dialect_of,
     has_blank_before_quotes,
+    may_have_blank_before_quotes,
     problem,
     take_apart,
 )
@@ -90,13 +91,13 @@ def _write_text(content: Opened, copy: TextIO, reading: Reading, proceed: Callab
     writer = SnapshotWriter(copy, columns.headers, byte_order_mark=lines.has_byte_order_mark)
     rows = _Rows(content.name, heading.layout, columns, sieve, writer, unterminated=reading.allow_unterminated)
     plain_row, leaves_out = heading.layout.plain_row, sieve.leaves_out if sieve else None
-    repeated = heading.layout.repeated
+    repeats = heading.layout.repeats
     plain = 0
     for row_number, line in enumerate(coming, start=heading.record.row_number + 1):
         proceed()
         if not lines.has_undecodable and (row := plain_row(line)):
             if leaves_out is None or not leaves_out(row.split(",")):
-                if row in repeated:
+                if repeats(row):
                     writer.add_damaged(row_number, problem("REPEATED_HEADER", line))
                 else:
                     writer.add_plain(row_number, row)
@@ -141,11 +142,13 @@ class _Rows:
             return
         if self._is_no_row(record):
             return
-        damage = self._damage_of(record) or self._misread(record)
+        damage = self._damage_of(record)
+        cells = () if damage else self._layout.own(record.cells)
+        damage = damage or self._misread(record, cells)
         if damage:
             self._writer.add_damaged(record.row_number, damage)
         else:
-            self._writer.add(record.row_number, self._layout.own(record.cells))
+            self._writer.add(record.row_number, cells)
         self.count += 1
 
     def _is_no_row(self, record: Record) -> bool:
@@ -161,20 +164,20 @@ class _Rows:
         cells = [*record.cells[:width], *[""] * (width - len(record.cells))]
         return self._sieve.leaves_out_damaged(self._layout.own(cells), is_whole=is_whole)
 
-    def _misread(self, record: Record) -> Problem | None:
-        """Say why cells that could be told apart are not what they seem."""
-        line = "".join(record.lines)
-        if self._layout.repeats(self._layout.own(record.cells)):
-            return problem("REPEATED_HEADER", line)
+    def _misread(self, record: Record, cells: Sequence[str]) -> Problem | None:
+        """Say why cells that could be told apart are not what they seem; `cells` are the own ones among them."""
+        row = ",".join(cells)
+        if self._layout.repeats(row):
+            return problem("REPEATED_HEADER", record.text)
+        if not may_have_blank_before_quotes(row):
+            return None
         quoted = [
-            name
-            for name, place in self._used.items()
-            if has_blank_before_quotes(record.cells[place], line, self._layout.delimiter)
+            name for name, place in self._used.items() if has_blank_before_quotes(record, place, self._layout.delimiter)
         ]
         if not quoted:
             return None
         why = "a blank stands before the opening quote, so that the quotes are part of the cell: take the blank out"
-        return problem("BAD_QUOTES", line, "; ".join(f"{name}: {why}" for name in quoted))
+        return problem("BAD_QUOTES", record.text, "; ".join(f"{name}: {why}" for name in quoted))
 
 
 def remarks_on_text(heading: Heading, lines: Lines, reading: Reading) -> tuple[str, ...]:
@@ -226,7 +229,7 @@ def _write_sheet(content: Opened, copy: TextIO, reading: Reading, proceed: Calla
             continue
         rows += 1
         hidden += index in sheet.hidden_rows
-        if heading.layout.repeats(cells):
+        if heading.layout.repeats(",".join(cells)):
             writer.add_damaged(index + 1, problem("REPEATED_HEADER", ",".join(cells)))
         elif damage := damage_in(*sheet.noted(index, own), cells, columns):
             writer.add_damaged(index + 1, damage)

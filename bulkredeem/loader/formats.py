@@ -7,11 +7,12 @@ cell is not what a person sees there. Grouped thousands are the number all the s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
+from operator import eq, ge, gt, le, lt, ne
 from typing import Final
 
 from bulkredeem.loader.cells import PRECISION, Note
@@ -42,14 +43,27 @@ BUILT_IN: Final[Mapping[int, str]] = {
 _TOKEN: Final = re.compile(
     r'"(?P<quoted>[^"]*)"|\\(?P<escaped>.)|_.|\*(?P<fill>.)|\[(?P<bracket>[^\]]*)\]|.', re.DOTALL
 )
-_COLOUR: Final = re.compile(r"black|blue|cyan|green|magenta|red|white|yellow|colou?r ?\d+|\$-[0-9a-f]*", re.IGNORECASE)
+_COLOUR: Final = re.compile(
+    r"black|blue|cyan|green|magenta|red|white|yellow|colou?r ?\d+|\$-[0-9a-z,-]*", re.IGNORECASE
+)
 """What stands in brackets and shows nothing: a colour, or a language."""
-_CONDITION: Final = re.compile(r"[<>=].*")
+_CONDITION: Final = re.compile(r"(?P<sign><=|>=|<>|<|>|=) *(?P<number>-?[0-9]+(?:\.[0-9]+)?)")
+_COMPARED: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<=": le,
+    ">=": ge,
+    "<>": ne,
+    "<": lt,
+    ">": gt,
+    "=": eq,
+}
 _OTHER: Final = "\0"
 """Stands for a character that a format shows as it is."""
+_COMMA: Final = "\1"
+"""Stands for a comma that a format shows as it is."""
+_GROUPS: Final = rf"[#?][#?,]*,[#?]*[#?0]|[#?]+(?:[\s{_COMMA}][#?]{{2,3}})*[\s{_COMMA}][#?]{{2}}[#?0]"
 _WHOLE: Final = re.compile(r"[#?]*(?P<zeros>0*)")
-_GROUPED: Final = re.compile(r"[#?][#?,]*,[#?]*[#?0]")
-_WITH_DECIMALS: Final = re.compile(r"(?:[#?]*0?|[#?][#?,]*,[#?]*[#?0])\.(?P<decimals>[0#?]+)")
+_GROUPED: Final = re.compile(_GROUPS)
+_WITH_DECIMALS: Final = re.compile(rf"(?P<whole>[#?]*0?|{_GROUPS})\.(?P<decimals>[0#?]+)")
 _SECTIONS: Final = 4
 """Parts of a format: for positive numbers, for negative ones, for zero, and for text."""
 
@@ -63,7 +77,9 @@ class _Shape:
     digits: int = 0
     """How many digits it shows at least."""
     decimals: int | None = None
-    """How many decimals it shows; None for as many as there are."""
+    """How many decimals it shows at most; None for as many as there are."""
+    adds_decimals: bool = False
+    """Whether it shows decimals that a number does not have."""
 
 
 _GENERAL: Final = _Shape()
@@ -75,17 +91,16 @@ class Format:
 
     def __init__(self, code: str) -> None:
         """Take a format apart as a workbook writes it, in the words of the United States."""
-        sections, is_conditional = _sections(code)
-        shapes = [_shape(section) for section in sections[: _SECTIONS - 1]]
+        sections = _sections(code)
+        texts = [section.text for section in sections]
+        self._conditional = [*_conditional(sections[: _SECTIONS - 1])]
+        shapes = [_shape(text) for text in texts[: _SECTIONS - 1]]
         self._positive = self._negative = self._zero = shapes[0]
-        if is_conditional:
-            alike = shapes[0] if all(shape == shapes[0] for shape in shapes) else _STRANGE
-            self._positive = self._negative = self._zero = alike
-        elif len(shapes) > 1:
-            text = sections[1].strip()
+        if len(shapes) > 1:
+            text = texts[1].strip()
             self._negative = _shape(text.removeprefix("-")) if text.startswith("-") else _STRANGE
             self._zero = shapes[-1] if len(shapes) > 2 else shapes[0]  # noqa: PLR2004  the third part is for zero
-        of_text = sections[_SECTIONS - 1 :] or [each for each in sections if "@" in each]
+        of_text = texts[_SECTIONS - 1 :] or [each for each in texts if "@" in each]
         self._shows_text = all(each.strip().casefold() in {"@", "general"} for each in of_text)
         self._strange = Note(is_formatted=True, number_format=code)
         self._same = Note(is_formatted=True, is_same_number=True, number_format=code)
@@ -94,7 +109,7 @@ class Format:
     def is_general(self) -> bool:
         """Whether it shows everything as it is."""
         shapes = (self._positive, self._negative, self._zero)
-        return self._shows_text and all(shape == _GENERAL for shape in shapes)
+        return self._shows_text and not self._conditional and all(shape == _GENERAL for shape in shapes)
 
     def of_text(self) -> Note | None:
         """Return what is to be noted of a cell with text, or None."""
@@ -102,16 +117,22 @@ class Format:
 
     def of_number(self, value: float) -> Note | None:
         """Return what is to be noted of a cell with this number, or None for one that shows it."""
-        shape = self._positive if value > 0 else self._negative if value < 0 else self._zero
+        shape = self._shape_for(value)
         if not shape.is_plain:
             return self._strange
         if shape.decimals is None:
             return None
-        if not _is_whole(value, shape.decimals):
+        if not _fits(value, shape.decimals) or not (shape.digits or value):
             return self._strange
-        if shape.decimals:
+        if shape.adds_decimals or not (shape.digits or abs(value) >= 1):
             return self._same
         return _zeros(shape.digits) if shape.digits > 1 else None
+
+    def _shape_for(self, value: float) -> _Shape:
+        if self._conditional:
+            # Whether a part with a condition shows a minus differs from one to the next.
+            return next((shape for holds, shape in self._conditional if value >= 0 and holds(value)), _STRANGE)
+        return self._positive if value > 0 else self._negative if value < 0 else self._zero
 
 
 def digits_of_format(code: str) -> int:
@@ -125,36 +146,67 @@ def _zeros(digits: int) -> Note:
     return Note(digits=digits)
 
 
-def _is_whole(value: float, decimals: int) -> bool:
+def _fits(value: float, decimals: int) -> bool:
     """Say whether a number has no more decimals than these, as far as a spreadsheet knows."""
-    if not decimals or not isfinite(value):
-        return float(value).is_integer()
-    number = Decimal(f"{value:.{PRECISION}g}")
-    return number == round(number, decimals)
+    if not isfinite(value) or float(value).is_integer():
+        return isfinite(value)
+    exponent = Decimal(f"{value:.{PRECISION}g}").normalize().as_tuple().exponent
+    return isinstance(exponent, int) and -exponent <= decimals
 
 
-def _sections(code: str) -> tuple[Sequence[str], bool]:
-    """Return the parts of a format, with what they show literally made one sign; and whether any has a condition."""
-    parts = [""]
-    is_conditional = False
+@dataclass(slots=True, kw_only=True)
+class _Section:
+    """One part of a format."""
+
+    text: str = ""
+    """What it consists of, with what it shows literally made one sign."""
+    holds: Callable[[float], bool] | None = None
+    """Its condition; None for a part without one."""
+
+
+def _conditional(sections: Sequence[_Section]) -> Iterator[tuple[Callable[[float], bool], _Shape]]:
+    """Yield the parts of a format in which conditions decide, in order, with theirs; none of any other format."""
+    if not any(section.holds for section in sections):
+        return
+    for section in sections:
+        if section.holds:
+            yield section.holds, _shape(section.text)
+        else:
+            # Of parts without a condition that follow, nobody can say for which numbers each is.
+            rest = {_shape(each.text) for each in sections[sections.index(section) :]}
+            yield lambda _: True, rest.pop() if len(rest) == 1 else _STRANGE
+            return
+
+
+def _condition(bracket: str) -> Callable[[float], bool] | None:
+    found = _CONDITION.fullmatch(bracket)
+    if not found:
+        return None
+    compare, limit = _COMPARED[found["sign"]], float(found["number"])
+    return lambda value: compare(value, limit)
+
+
+def _sections(code: str) -> list[_Section]:
+    """Return the parts of a format."""
+    parts = [_Section()]
     for token in _TOKEN.finditer(code):
         bracket = token["bracket"]
         if bracket is not None:
-            is_condition = bool(_CONDITION.fullmatch(bracket))
-            is_conditional = is_conditional or is_condition
-            parts[-1] += "" if is_condition or _COLOUR.fullmatch(bracket) else _OTHER
+            condition = _condition(bracket)
+            parts[-1].holds = condition or parts[-1].holds
+            parts[-1].text += "" if condition or _COLOUR.fullmatch(bracket) else _OTHER
         elif token[0] == ";":
-            parts.append("")
+            parts.append(_Section())
         else:
-            parts[-1] += _shown_by(token)
-    return parts, is_conditional
+            parts[-1].text += _shown_by(token)
+    return parts
 
 
 def _shown_by(token: re.Match[str]) -> str:
     literal = token["quoted"] if token["quoted"] is not None else token["escaped"] or token["fill"]
     if literal is None:
         return " " if token[0].startswith("_") else token[0]
-    return "".join(each if each.isspace() or each == "-" else _OTHER for each in literal)
+    return "".join(_COMMA if each == "," else each if each.isspace() or each == "-" else _OTHER for each in literal)
 
 
 def _shape(section: str) -> _Shape:
@@ -164,7 +216,12 @@ def _shape(section: str) -> _Shape:
     if text and (whole := _WHOLE.fullmatch(text)):
         return _Shape(digits=len(whole["zeros"]), decimals=0)
     if _GROUPED.fullmatch(text):
-        return _Shape(digits=1, decimals=0)
+        return _Shape(digits=_at_least(text), decimals=0)
     if found := _WITH_DECIMALS.fullmatch(text):
-        return _Shape(digits=1, decimals=len(found["decimals"]))
+        decimals = found["decimals"]
+        return _Shape(digits=_at_least(found["whole"]), decimals=len(decimals), adds_decimals=decimals.strip("#") != "")
     return _STRANGE
+
+
+def _at_least(placeholders: str) -> int:
+    return 1 if placeholders.endswith("0") else 0

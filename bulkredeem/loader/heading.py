@@ -251,9 +251,8 @@ def _heading(record: Record, delimiter: str, reading: Reading) -> Heading:
 
 def _quotes_in_names(record: Record, delimiter: str) -> str:
     """Say which name of a column that we use has quotes that are part of it; empty for none."""
-    line = "".join(record.lines)
-    for cell in record.cells if line else ():
-        if has_blank_before_quotes(cell, line, delimiter) and canonical_name(cell.strip().strip('"')):
+    for place, cell in enumerate(record.cells if record.lines else ()):
+        if has_blank_before_quotes(record, place, delimiter) and canonical_name(cell.strip().strip('"')):
             return (
                 f"A blank stands before the opening quote of {cell.strip()}, so that the quotes are part of the name:"
                 " take the blanks after the delimiters out of the file."

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from bulkredeem.loader.cells import Note, text_of
+from bulkredeem.loader.cells import PRECISION, Note, text_of
 from bulkredeem.loader.surveying import Attributes, Extent, Notes, Survey, read_xml
 
 _NUMBERS: Final = frozenset({"float", "percentage", "currency"})
@@ -20,8 +20,9 @@ _DURATION: Final = re.compile(r"(-?)PT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
 _DIGITS: Final = re.compile(r"-?([0-9]+)")
 _LIKE_A_NUMBER: Final = re.compile(r"-?[0-9.,]+(?:E[+-]?[0-9]+)?")
 """What a number without a format looks like, whatever stands before its decimals."""
-_GROUPED: Final = re.compile(r"-?[0-9]{1,3}(?:[,.'\u2019\u00a0\u202f ][0-9]{2,3})*")
-"""Grouped as somewhere in the world."""
+_SEPARATOR: Final = r"[,.'\u2019\u00a0\u202f ]"
+_GROUPED: Final = re.compile(rf"-?[1-9][0-9]{{0,2}}(?:{_SEPARATOR}[0-9]{{2,3}})*{_SEPARATOR}[0-9]{{3}}")
+"""Grouped as somewhere in the world: the last three digits together, and no zero in front."""
 _DECIMALS: Final = re.compile(r"(-?[0-9][0-9,.'\u2019\u00a0\u202f ]*)[.,]([0-9]+)")
 _NOT_A_DIGIT: Final = re.compile(r"[^0-9-]")
 
@@ -42,7 +43,6 @@ class _Styles:
         self._being_read = ""
         self._digits: dict[str, int] = {}
         self._general: set[str] = {""}
-        self._grouped: set[str] = set()
         self._of_cells: dict[str, tuple[str, str]] = {}
 
     def start(self, name: str, attributes: Attributes) -> None:
@@ -55,7 +55,6 @@ class _Styles:
             # Something stands beside the digits: it does not only add zeros.
             self._digits.pop(self._being_read, None)
             self._general.discard(self._being_read or "-")
-            self._grouped.discard(self._being_read)
         elif name == "style:style" and attributes.get("style:family") == "table-cell":
             self._of_cells[attributes.get("style:name", "")] = (
                 attributes.get("style:data-style-name", ""),
@@ -71,9 +70,7 @@ class _Styles:
         digits = int(attributes.get("number:min-integer-digits", "0"))
         is_grouped = attributes.get("number:grouping") == "true"
         decimals = attributes.get("number:decimal-places")
-        if is_grouped and decimals == "0" and digits <= 1:
-            self._grouped.add(self._being_read)
-        elif not is_grouped and decimals is None and digits <= 1:
+        if not is_grouped and decimals is None and digits <= 1:
             self._general.add(self._being_read)
         elif not is_grouped and decimals in {None, "0"}:
             self._digits[self._being_read] = digits
@@ -81,17 +78,18 @@ class _Styles:
     def of_number(self, value: float, shown: str | None, style: str) -> Note | None:
         """Return what is to be noted of a number that is shown so; None for what is shown when nobody wrote it."""
         data_style = self._data_style(style)
+        value = float(f"{value:.{PRECISION}g}")
         if shown is None:
             digits = self._digits.get(data_style, 0)
             return Note(digits=digits) if digits > 1 else None
         if (found := _DIGITS.fullmatch(shown)) and float(shown) == value:
             return Note(digits=len(found[1])) if found[1] != str(abs(int(value))) else None
+        if _GROUPED.fullmatch(shown) and _ungrouped(shown) == value:
+            return None
         if data_style in self._general:
             if value in {0.0, 1.0} and shown.isalpha():
                 return Note(text="TRUE" if value else "FALSE")
             return None if _LIKE_A_NUMBER.fullmatch(shown) else Note(is_formatted=True)
-        if data_style in self._grouped and _GROUPED.fullmatch(shown) and _ungrouped(shown) == value:
-            return None
         return Note(is_formatted=True, is_same_number=_is_same(shown, value))
 
     def _data_style(self, style: str) -> str:
@@ -111,9 +109,7 @@ def _ungrouped(shown: str) -> int | None:
 
 
 def _is_same(shown: str, value: float) -> bool:
-    """Say whether what is shown is this number, with its thousands grouped or with decimals that say nothing."""
-    if _GROUPED.fullmatch(shown) and _ungrouped(shown) == value:
-        return True
+    """Say whether what is shown is this number, with decimals that say nothing."""
     parts = _DECIMALS.fullmatch(shown)
     try:
         wanted = Decimal(text_of(value))
@@ -229,7 +225,7 @@ class _Cells:
     def _end_cell(self) -> None:
         if self._paragraphs or "office:value-type" in self._cell:
             last_row, last_column = self._row + self._rows, self._column + self._columns
-            self._extent.reach(last_row - 1, last_column - 1, self._rows * self._columns)
+            self._extent.reach(last_row - 1, last_column - 1, self._rows, self._columns)
             if note := self._note():
                 for row in range(self._row, last_row):
                     self._notes.update(((row, column), note) for column in range(self._column, last_column))

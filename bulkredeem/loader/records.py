@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,8 @@ QUOTED_OF_A_LINE: Final = 30_000
 """Characters of a damaged line that its report repeats."""
 BLANKS: Final = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """All that Python calls a blank, of which U+3000 is the last."""
+_BLANKS_BEFORE_QUOTE: Final = re.compile(r',\s+"')
+"""What stands in a row with commas between its cells, and before the first, if blanks stood before an opening quote."""
 
 DAMAGE: Final = {
     "RAGGED_ROW": (
@@ -63,6 +66,11 @@ class Record:
     """A key of `DAMAGE`, or empty."""
 
     @property
+    def text(self) -> str:
+        """Its lines as they stand in the file."""
+        return self.lines[0] if len(self.lines) == 1 else "".join(self.lines)
+
+    @property
     def is_blank(self) -> bool:
         """Whether it is no row at all: nothing stands in it."""
         return not self.error and not any(map(str.strip, self.cells))
@@ -79,6 +87,14 @@ def take_apart(name: str, row_number: int, line: str, coming: Iterator[str], dia
 
     Raises InputFileError, naming the file, for a quote that swallows further lines: each of them may be a row.
     """
+    try:
+        # Most records are a single line, and that is cheaper read alone.
+        return Record(row_number=row_number, cells=next(csv.reader((line,), dialect)), lines=(line,))
+    except csv.Error:
+        return _take_apart_lines(name, row_number, line, coming, dialect)
+
+
+def _take_apart_lines(name: str, row_number: int, line: str, coming: Iterator[str], dialect: _csv.Dialect) -> Record:
     lines: list[str] = []
     try:
         cells = next(csv.reader(_noted(line, coming, lines), dialect))
@@ -110,7 +126,7 @@ def damage_of(record: Record, *, name: str, width: int, allow_unterminated: bool
 
     Raises InputFileError for a record of several lines that does not have as many cells as the header.
     """
-    line = "".join(record.lines)
+    line = record.text
     if record.error:
         return problem(record.error, line)
     if not line.endswith("\n") and not allow_unterminated:
@@ -127,7 +143,7 @@ def damage_of(record: Record, *, name: str, width: int, allow_unterminated: bool
 
 
 def _undecodable(line: str) -> Problem | None:
-    found = undecodable_in(line)
+    found = b"" if line.isascii() else undecodable_in(line)
     return problem("UNDECODABLE_BYTES", f"bytes {found.hex(' ')}: {line}") if found else None
 
 
@@ -137,13 +153,39 @@ def problem(code: str, line: str, message: str = "") -> Problem:
     return Problem(code=code, column="", message=message or DAMAGE[code], detail=detail)
 
 
-def has_blank_before_quotes(cell: str, line: str, delimiter: str) -> bool:
+def may_have_blank_before_quotes(row: str) -> bool:
+    """Say whether it is worth asking that of each cell; `row` are all of them with commas between."""
+    return _BLANKS_BEFORE_QUOTE.search(f",{row}") is not None
+
+
+def has_blank_before_quotes(record: Record, place: int, delimiter: str) -> bool:
     """Say whether a cell began with blanks and then a quote, which then encloses nothing and became part of it.
 
-    A quoted cell whose text begins so has its quotes doubled in the line.
+    A quoted cell whose text begins so is another matter: its own quote stands before the blanks.
     """
+    cell = record.cells[place]
     text = cell.lstrip()
-    return text != cell and text.startswith('"') and f"{delimiter}{cell}" in f"{delimiter}{line}"
+    return text != cell and text.startswith('"') and not _is_quoted(record.text, place, delimiter)
+
+
+def _is_quoted(line: str, place: int, delimiter: str) -> bool:
+    """Say whether the cell at this place of a line that could be taken apart begins with a quote."""
+    start = 0
+    for _ in range(place):
+        passed = _cell_of(delimiter).match(line, start)
+        start = passed.end() if passed else len(line)
+    return line.startswith('"', start)
+
+
+@cache
+def _cell_of(delimiter: str) -> re.Pattern[str]:
+    """Return what a cell looks like in a line, with the delimiter after it."""
+    after = re.escape(delimiter)
+    return re.compile(f'(?:"[^"]*(?:""[^"]*)*"|[^{after}]*){after}')
+
+
+def _stripped(row: str) -> str:
+    return ",".join(map(str.strip, row.split(",")))
 
 
 class Layout:
@@ -157,10 +199,8 @@ class Layout:
         """Whether the file is a report of ours that comes back: with columns of ours, and with cells escaped."""
         self._delimiters = len(header) - 1
         self._nothing = delimiter + BLANKS
-        joined = ",".join(self.own(header))
-        self._names = ",".join(map(str.strip, self.own(header)))
-        self.repeated: Final = (joined, f"{_BYTE_ORDER_MARK}{joined}")
-        """The header as a plain row that stands among the rows once more, perhaps as another file's beginning."""
+        self._names = _stripped(",".join(self.own(header)))
+        self._longest_name = max(self._names.split(","), key=len)
         self._longest = csv.field_size_limit()
 
     def own(self, cells: Sequence[str]) -> Sequence[str]:
@@ -169,9 +209,13 @@ class Layout:
             return cells
         return [unescape(cell) for name, cell in zip(self.header, cells, strict=True) if name not in OURS]
 
-    def repeats(self, cells: Sequence[str]) -> bool:
-        """Say whether own cells are the header once more."""
-        return ",".join(map(str.strip, cells)).lstrip(_BYTE_ORDER_MARK) == self._names
+    def repeats(self, row: str) -> bool:
+        """Say whether own cells with commas between are the header once more, perhaps as another file's beginning."""
+        # Asked of every row: hardly any has the name of a column in it.
+        return self._longest_name in row and self._is_header(row)
+
+    def _is_header(self, row: str) -> bool:
+        return _stripped(row.lstrip(_BYTE_ORDER_MARK)) == self._names
 
     def own_places(self) -> list[int]:
         """Return where the file's own columns stand."""

@@ -19,7 +19,7 @@ MOST_CELLS: Final = 50_000_000
 FEW_CELLS: Final = 5_000_000
 """Cells of a rectangle that may be as empty as they like."""
 EMPTIEST: Final = 10
-"""Of so many cells of a larger rectangle, one has something in it at least."""
+"""Of so many rows of a larger rectangle, one has something in it at least; and one row in every tenth column."""
 
 Attributes = Mapping[str, str]
 Notes = dict[tuple[int, int], Note]
@@ -75,13 +75,25 @@ class Extent:
     def __init__(self) -> None:
         """Begin with an empty sheet."""
         self._rows = self._columns = self._filled = 0
+        self._last = -1
+        self._filled_rows = self._in_row = self._widest = 0
         self._hidden_rows: list[range] = []
         self._hidden_columns: list[range] = []
 
-    def reach(self, row: int, column: int, cells: int = 1) -> None:
-        """Take note of cells with something in them, of which this is the last. Raises TooLargeError."""
-        self._rows, self._columns = max(self._rows, row + 1), max(self._columns, column + 1)
-        self._filled += cells
+    def reach(self, row: int, column: int, rows: int = 1, columns: int = 1) -> None:
+        """Take note of so many cells with something in them, of which this is the last. Raises TooLargeError."""
+        self._filled += rows * columns
+        if row != self._last:
+            self._last, self._in_row = row, 0
+            self._filled_rows += rows
+        self._in_row += columns
+        if self._in_row > self._widest:  # noqa: PLR1730  max() would be called for every cell of a sheet
+            self._widest = self._in_row
+        if row >= self._rows or column >= self._columns:
+            self._grow(max(self._rows, row + 1), max(self._columns, column + 1))
+
+    def _grow(self, rows: int, columns: int) -> None:
+        self._rows, self._columns = rows, columns
         if self._rows * self._columns > MOST_CELLS:
             msg = f"spans more than {MOST_CELLS:,} cells"
             raise TooLargeError(msg)
@@ -97,7 +109,8 @@ class Extent:
     def survey(self, notes: Notes) -> Survey:
         """Return what was found. Raises TooLargeError for a few cells that stand far apart."""
         span = self._rows * self._columns
-        if span > FEW_CELLS and span > self._filled * EMPTIEST:
+        is_sparse = self._rows > self._filled_rows * EMPTIEST or self._columns > self._widest * EMPTIEST
+        if span > FEW_CELLS and is_sparse:
             msg = f"spans {span:,} cells, of which {self._filled:,} have something in them"
             raise TooLargeError(msg)
         return Survey(

@@ -154,6 +154,7 @@ def _in_one_sentence(name: str, engine: ModuleType) -> Iterator[None]:
         ExpatError,
         KeyError,
         ValueError,
+        ArithmeticError,
         StopIteration,
         RuntimeError,
         *UNPACKING_ERRORS,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import posixpath
-import re
 import zipfile
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from bulkredeem.loader.cells import NOT_CALCULATED, Note
 from bulkredeem.loader.formats import BUILT_IN, Format
 from bulkredeem.loader.surveying import Attributes, Extent, Notes, Survey, read_xml
 
-_REFERENCE: Final = re.compile(r"([A-Z]+)([0-9]+)")
+_DIGITS: Final = "0123456789"
 _LETTERS: Final = 26
 _TRUE: Final = frozenset({"1", "true"})
 _OF_A_COUNTRY: Final = frozenset(map(str, (*range(5, 9), *range(14, 37), *range(45, 48), *range(50, 82))))
 """Further formats that a workbook names by their numbers alone: dates, and money, as they are in some country."""
 _TEXT: Final = frozenset({"s", "str", "inlineStr"})
 """Types of cells that hold text."""
+_WITHOUT_VALUE: Final = frozenset({"inlineStr", "e"})
+"""Types of cells that may have something in them without a value."""
 
 
 def survey_xlsx(archive: zipfile.ZipFile, sheet: str) -> Survey:
@@ -32,6 +34,7 @@ def survey_xlsx(archive: zipfile.ZipFile, sheet: str) -> Survey:
     return cells.extent.survey(cells.notes)
 
 
+@lru_cache(maxsize=64)
 def _local(name: str) -> str:
     """Return a name without its prefix."""
     return name.rpartition(":")[2]
@@ -85,8 +88,11 @@ def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
 
 
 def _column(letters: str) -> int:
+    """Return a column's place, from 0; -1 for what names none."""
     number = 0
     for letter in letters:
+        if not "A" <= letter <= "Z":
+            return -1
         number = number * _LETTERS + ord(letter) - ord("A") + 1
     return number - 1
 
@@ -99,8 +105,9 @@ class _Cells:
         self.extent = Extent()
         self._formats = formats
         self._row = self._column = -1
-        self._kind = ""
-        self._style = 0
+        self._number = ""
+        self._known: dict[str, int] = {}
+        self._cell: Attributes = {}
         self._has_formula = self._is_value = False
         self._value = ""
 
@@ -115,6 +122,7 @@ class _Cells:
             self._has_formula = True
         elif local == "row":
             self._row = int(attributes.get("r", self._row + 2)) - 1
+            self._number = str(self._row + 1)
             self._column = -1
             if attributes.get("hidden") in _TRUE:
                 self.extent.hide_rows(self._row)
@@ -136,28 +144,43 @@ class _Cells:
             self._value += text
 
     def _begin_cell(self, attributes: Attributes) -> None:
-        place = _REFERENCE.fullmatch(attributes.get("r", ""))
-        self._column = _column(place[1]) if place else self._column + 1
-        self._row = int(place[2]) - 1 if place else self._row
-        self._kind = attributes.get("t", "n")
-        self._style = int(attributes.get("s", "0"))
-        self._has_formula, self._value = False, ""
+        reference = attributes.get("r", "")
+        # Most cells stand in the row that was heard last, and in a column that was heard before.
+        column = self._known.get(reference.removesuffix(self._number), -1)
+        if column >= 0:
+            self._column = column
+        else:
+            self._find_place(reference)
+        self._cell, self._value, self._has_formula = attributes, "", False
+
+    def _find_place(self, reference: str) -> None:
+        """Find where a cell is; one that does not say so stands beside the one before."""
+        letters = reference.rstrip(_DIGITS)
+        column = _column(letters)
+        if column < 0 or letters == reference:
+            self._column += 1
+            return
+        self._known[letters] = self._column = column
+        self._number = reference[len(letters) :]
+        self._row = int(self._number) - 1
 
     def _end_cell(self) -> None:
-        if self._value or self._has_formula or self._kind in {"inlineStr", "e"}:
+        kind = self._cell.get("t", "n")
+        if self._value or self._has_formula or kind in _WITHOUT_VALUE:
             self.extent.reach(self._row, self._column)
-            if note := self._note():
+            if note := self._note(kind):
                 self.notes[self._row, self._column] = note
 
-    def _note(self) -> Note | None:
+    def _note(self, kind: str) -> Note | None:
         """Return what is to be noted of the cell, or None."""
-        if self._kind == "e":
+        if kind == "e":
             return Note(error=self._value or "#N/A")
-        if self._kind == "n" and self._has_formula and not self._value:
+        if kind == "n" and self._has_formula and not self._value:
             return Note(error=NOT_CALCULATED)
-        shown_by = self._formats[self._style] if self._style < len(self._formats) else None
+        style = int(self._cell.get("s", "0"))
+        shown_by = self._formats[style] if style < len(self._formats) else None
         if not shown_by:
             return None
-        if self._kind in _TEXT:
+        if kind in _TEXT:
             return shown_by.of_text()
-        return shown_by.of_number(float(self._value)) if self._kind == "n" and self._value else None
+        return shown_by.of_number(float(self._value)) if kind == "n" and self._value else None
