@@ -31,7 +31,9 @@ class Counters:
     latency: tuple[int, ...]
     """How many answers took how long: one more number than `LATENCIES` has."""
     allowed: float | None
-    """Requests a second that the pace allowed at its end; None without a limit."""
+    """Requests a second that the pace allowed, at its beginning or its end, whichever is more; None: no limit."""
+    sent: int
+    """Tries that began in it."""
 
     @property
     def requests(self) -> int:
@@ -53,6 +55,7 @@ class Counters:
             "replies": dict(self.replies),
             "latency": list(self.latency),
             "allowed": self.allowed,
+            "sent": self.sent,
         }
 
     @classmethod
@@ -67,6 +70,7 @@ class Counters:
             replies={str(kind): int(count) for kind, count in dict(kept["replies"]).items()},
             latency=latency,
             allowed=None if kept["allowed"] is None else float(kept["allowed"]),
+            sent=int(kept["sent"]),
         )
 
 
@@ -86,14 +90,20 @@ def percentile(latency: Sequence[int], share: float) -> float | None:
 class Counting:
     """Counts what happens until the stretch ends."""
 
-    def __init__(self, began_at: float) -> None:
-        """Begin a first stretch; seconds since the epoch."""
-        self._begin(began_at)
+    def __init__(self, began_at: float, allowed: float | None) -> None:
+        """Begin a first stretch: when, in seconds since the epoch, and what the pace allows then."""
+        self._begin(began_at, allowed)
 
-    def _begin(self, began_at: float) -> None:
+    def _begin(self, began_at: float, allowed: float | None) -> None:
         self._began_at = began_at
+        self._allowed = allowed
+        self._sent = 0
         self._replies: Counter[str] = Counter()
         self._latency = [0] * (len(LATENCIES) + 1)
+
+    def send(self) -> None:
+        """Count a try that begins."""
+        self._sent += 1
 
     def add(self, answer: Answer, seconds: float) -> None:
         """Count an answer that took so long; how long no answer took says nothing."""
@@ -108,9 +118,10 @@ class Counting:
             seconds=max(0.0, now - self._began_at),
             replies=dict(self._replies),
             latency=tuple(self._latency),
-            allowed=allowed,
+            allowed=None if allowed is None or self._allowed is None else max(allowed, self._allowed),
+            sent=self._sent,
         )
-        self._begin(now)
+        self._begin(now, allowed)
         return ended if ended.seconds else None
 
 

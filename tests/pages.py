@@ -134,7 +134,16 @@ def counters(stretches: int = 1080, seed: int = 3) -> tuple[Counters, ...]:
             if kind != "none":
                 took = chance.lognormvariate(math.log(0.16 if not is_throttled else 0.5), 0.6)
                 latency[sum(took > bound for bound in LATENCIES)] += 1
-        kept.append(Counters(ended_at=ended, seconds=10.0, replies=replies, latency=tuple(latency), allowed=allowed))
+        kept.append(
+            Counters(
+                ended_at=ended,
+                seconds=10.0,
+                replies=replies,
+                latency=tuple(latency),
+                allowed=allowed,
+                sent=sum(replies.values()),
+            )
+        )
     return tuple(kept)
 
 

@@ -24,6 +24,7 @@ COUNTERS = st.builds(
     replies=st.dictionaries(st.sampled_from(["2xx", "3xx", "4xx", "5xx", "429", "none"]), st.integers(0, 10**9)),
     latency=LATENCY,
     allowed=st.none() | st.floats(0, 1e6),
+    sent=st.integers(0, 10**9),
 )
 
 
@@ -51,7 +52,7 @@ def test_an_answer_is_in_one_class(answer: Answer, name: str) -> None:
 )
 def test_how_long_an_answer_took_is_in_the_first_class_whose_bound_it_does_not_pass(seconds: float, place: int) -> None:
     """The last class is for all above."""
-    counting = Counting(100.0)
+    counting = Counting(100.0, 2.5)
     counting.add(Reply(http_status=200), seconds)
     ended = counting.end(110.0, None)
     assert ended is not None
@@ -60,7 +61,7 @@ def test_how_long_an_answer_took_is_in_the_first_class_whose_bound_it_does_not_p
 
 def test_how_long_no_answer_took_says_nothing() -> None:
     """A try that ran into its timeout is counted, and is in no class of latency."""
-    counting = Counting(100.0)
+    counting = Counting(100.0, 2.5)
     counting.add(LOST, 30.0)
     ended = counting.end(110.0, None)
     assert ended is not None
@@ -69,10 +70,12 @@ def test_how_long_no_answer_took_says_nothing() -> None:
 
 def test_the_next_stretch_begins_where_the_last_ended() -> None:
     """Nothing is counted twice, and no second is in two stretches."""
-    counting = Counting(100.0)
+    counting = Counting(100.0, 2.5)
+    counting.send()
+    counting.send()
     counting.add(Reply(http_status=200), 0.1)
     counting.add(Reply(http_status=429), 0.1)
-    first = counting.end(110.0, 2.5)
+    first = counting.end(110.0, 2.0)
     counting.add(Reply(http_status=200), 0.1)
     second = counting.end(113.5, None)
     assert (first, second) == (
@@ -82,28 +85,34 @@ def test_the_next_stretch_begins_where_the_last_ended() -> None:
             replies={"2xx": 1, "429": 1},
             latency=(0, 0, 0, 2, *[0] * (CLASSES - 4)),
             allowed=2.5,
+            sent=2,
         ),
         Counters(
-            ended_at=113.5, seconds=3.5, replies={"2xx": 1}, latency=(0, 0, 0, 1, *[0] * (CLASSES - 4)), allowed=None
+            ended_at=113.5,
+            seconds=3.5,
+            replies={"2xx": 1},
+            latency=(0, 0, 0, 1, *[0] * (CLASSES - 4)),
+            allowed=None,
+            sent=0,
         ),
     )
 
 
 def test_a_stretch_without_an_answer_is_one() -> None:
     """In an outage the charts show that nothing came, not that nobody looked."""
-    ended = Counting(100.0).end(110.0, None)
+    ended = Counting(100.0, 2.5).end(110.0, None)
     assert ended is not None
     assert (ended.replies, ended.requests, ended.percentile(0.5)) == ({}, 0, None)
 
 
 def test_a_stretch_that_took_no_time_is_none() -> None:
     """A run that ends as a stretch ends has no further one."""
-    assert Counting(100.0).end(100.0, None) is None
+    assert Counting(100.0, 2.5).end(100.0, None) is None
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_stretch() -> None:
     """Such a stretch is none, and the next begins at what the clock shows now."""
-    counting = Counting(100.0)
+    counting = Counting(100.0, 2.5)
     assert counting.end(40.0, None) is None
     ended = counting.end(50.0, None)
     assert ended is not None
@@ -146,7 +155,7 @@ def test_what_the_journal_kept_comes_back(counters: Counters) -> None:
 
 
 SOUND: dict[str, Any] = Counters(
-    ended_at=1.0, seconds=10.0, replies={"2xx": 1}, latency=(1, *[0] * (CLASSES - 1)), allowed=None
+    ended_at=1.0, seconds=10.0, replies={"2xx": 1}, latency=(1, *[0] * (CLASSES - 1)), allowed=None, sent=1
 ).as_json_object()
 
 

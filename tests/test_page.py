@@ -63,7 +63,12 @@ def stretch(number: int, **changes: Any) -> Counters:
     latency = [0] * (len(LATENCIES) + 1)
     latency[3] = 10
     plain = Counters(
-        ended_at=BEGAN + 10.0 * (number + 1), seconds=10.0, replies={"2xx": 10}, latency=tuple(latency), allowed=2.0
+        ended_at=BEGAN + 10.0 * (number + 1),
+        seconds=10.0,
+        replies={"2xx": 10},
+        latency=tuple(latency),
+        allowed=2.0,
+        sent=10,
     )
     return replace(plain, **changes)
 
@@ -328,10 +333,25 @@ def test_a_pause_breaks_the_lines() -> None:
     assert rate.lines[0].path.count("M") == 2
 
 
+@given(st.integers(1, 500), st.floats(0.5, 200.0), st.floats(0.0, 1.0))
+def test_a_paced_run_is_never_drawn_above_its_allowance(sent: int, allowed: float, spare: float) -> None:
+    """However short it was: so many slots, evenly spaced, and a part of a gap behind the last."""
+    seconds = max((sent - 1 + spare) / allowed, 0.001)
+    rate, *_ = wire_charts([stretch(0, seconds=seconds, sent=sent, allowed=allowed)])
+    drawn, bound = (float(text.replace(",", "")) for text in rate.table[0][1:])
+    assert drawn <= bound * 1.001
+
+
+def test_what_really_was_above_the_allowance_is_drawn_so() -> None:
+    """Only the one slot is forgiven."""
+    rate, *_ = wire_charts([stretch(0, sent=300, allowed=20.0)])
+    assert rate.table[0][1:] == ("29.9", "20")
+
+
 def test_a_slow_run_is_drawn_by_the_minute_and_a_fast_one_by_the_second() -> None:
     """Numbers a person has a feeling for."""
     slow, *_ = wire_charts([stretch(0)])
-    fast, *_ = wire_charts([stretch(0, replies={"2xx": 900}, allowed=100.0)])
+    fast, *_ = wire_charts([stretch(0, replies={"2xx": 900}, sent=900, allowed=100.0)])
     assert slow.title == "Requests a minute"
     assert slow.table[0][1:] == ("60", "120")
     assert fast.title == "Requests a second"

@@ -29,7 +29,7 @@ class Meter:
         self._clock = clock
         self._wall_clock = wall_clock
         self._sleep = sleep
-        self._counting = Counting(wall_clock())
+        self._counting = Counting(wall_clock(), allowed())
         self.throttled = 0
         """Tries that the platform has answered with 429."""
 
@@ -37,6 +37,7 @@ class Meter:
         """Return an attempt that does the same, and whose answers are counted."""
 
         async def timed_attempt(correction: Correction) -> Answer:
+            self._counting.send()
             began_at = self._clock()
             answer = await attempt(correction)
             self.throttled += class_of(answer) == THROTTLED

@@ -65,7 +65,8 @@ def _sum(part: Sequence[Counters]) -> Counters:
         seconds=part[-1].ended_at - _began(part[0]),
         replies=dict(replies),
         latency=tuple(map(sum, zip(*(each.latency for each in part), strict=True))),
-        allowed=part[-1].allowed,
+        allowed=None if any(each.allowed is None for each in part) else max(each.allowed or 0.0 for each in part),
+        sent=sum(each.sent for each in part),
     )
 
 
@@ -121,7 +122,7 @@ def wire_charts(counters: Sequence[Counters]) -> tuple[Chart, ...]:
 
 
 def _rate(axis: _Axis) -> Chart:
-    rates = [each.requests / each.seconds for each in axis.points]
+    rates = list(map(_sent_a_second, axis.points))
     allowed = [each.allowed for each in axis.points]
     highest = max([*rates, *(rate for rate in allowed if rate)])
     factor, unit = (60.0, "a minute") if highest < _SLOW else (1.0, "a second")
@@ -134,7 +135,11 @@ def _rate(axis: _Axis) -> Chart:
         lines.append(Line(kind="allowed", name="allowed by the pace", path=path))
     shown = [f"{number:,.4g}" for number in numbers]
     bounds = ["no limit" if limit is None else f"{limit:,.4g}" for limit in limits]
-    mean = factor * sum(each.requests for each in axis.points) / sum(each.seconds for each in axis.points)
+    mean = (
+        factor
+        * sum(rate * each.seconds for rate, each in zip(rates, axis.points, strict=True))
+        / sum(each.seconds for each in axis.points)
+    )
     return Chart(
         name="rate",
         title=f"Requests {unit}",
@@ -147,6 +152,18 @@ def _rate(axis: _Axis) -> Chart:
         head=("from (UTC)", f"sent {unit}", f"allowed {unit}"),
         table=tuple(zip(map(_at, axis.points), shown, bounds, strict=True)),
     )
+
+
+def _sent_a_second(point: Counters) -> float:
+    """Return how many requests a second were sent in a stretch.
+
+    One slot more than its share may fall into a stretch, since n slots have n - 1 gaps: that passes no limit, and is
+    not drawn as if it did.
+    """
+    rate = point.sent / point.seconds
+    if point.allowed is None or rate <= point.allowed:
+        return rate
+    return max(point.allowed, (point.sent - 1) / point.seconds)
 
 
 def _latency(axis: _Axis) -> Chart:
