@@ -1001,6 +1001,7 @@ def stretch(ended_at: float = 10.0, **changes: Any) -> Counters:
         "replies": {"2xx": 7, "none": 1},
         "latency": (7, *[0] * len(LATENCIES)),
         "allowed": 2.5,
+        "sent": 8,
     }
     return Counters(ended_at=ended_at, **{**usual, **changes})
 

@@ -24,6 +24,21 @@ DAMAGED: Final = (
     " again."
 )
 
+_TABLES: Final = (
+    (1, "head", "key, value"),
+    (
+        1,
+        "outcome",
+        "row_number, status, error_code, error_message, reason, warnings, http_status, attempts, request_id",
+    ),
+    (1, "outcome", "finished_at"),
+    (2, "doubted", "row_number"),
+    (3, "outcome", "alias, kept"),
+    (3, "planned", "row_number, status, error_code, message"),
+    (3, "previous", "row_number, field, value"),
+    (4, "counters", "ended_at, counted"),
+)
+"""The version that brought them, the table, its columns."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_LENGTH: Final = 100
 _PAGE_SIZE_AT: Final = slice(16, 18)
@@ -94,7 +109,20 @@ def _answers(connection: sqlite3.Connection) -> tuple[int, int, str]:
             connection.execute(f"PRAGMA {question}").fetchone()
             for question in ("application_id", "user_version", "quick_check(1)")
         )
+        if finding == "ok" and application_id == APPLICATION_ID:
+            finding = _lacking(connection, version) or finding
     return application_id, version, finding
+
+
+def _lacking(connection: sqlite3.Connection, version: int) -> str:
+    """Say which table is not what it must be: its description is text, in which SQLite's check sees no damage."""
+    for since, table, columns in _TABLES:
+        if since <= version:
+            try:
+                connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608  words of ours
+            except sqlite3.OperationalError as exc:
+                return f"the table {table} is not what it was: {exc}"
+    return ""
 
 
 def _header_of(path: Path) -> bytes:
