@@ -101,6 +101,14 @@ def point_latest_to(folder: Path) -> None:
             aside.unlink(missing_ok=True)
 
 
+def forget_latest(reports: Path) -> None:
+    """Take `latest` away when the run that it named is gone."""
+    link = reports / LATEST
+    with suppress(OSError):
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+
+
 def make_run_folder(reports: Path, run_id: str) -> Path:
     """Make the folder of a new run; raise ReportsFolderError with the reason when it cannot be made."""
     folder = reports / run_id

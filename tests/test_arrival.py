@@ -184,7 +184,7 @@ async def test_a_growing_file_is_taken_when_it_has_stayed_as_it_is(path: Path) -
     await night.wait(path)
     assert night.slept == 6
     assert getattr(stamp_of(path), "size", 0) == 4 * len(CONTENT)
-    assert night.said == [f"{path} is still growing; waiting until it has stayed as it is for 2 s."]
+    assert night.said == [f"{path} was changed just now; waiting until it has stayed as it is for 2 s."]
 
 
 async def test_a_file_of_the_same_size_may_have_changed(path: Path) -> None:

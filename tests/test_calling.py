@@ -270,7 +270,7 @@ async def test_the_example_of_the_documentation_works(unconfigured: Terminal, wr
 async def test_the_example_says_in_one_sentence_why_it_could_not_start(unconfigured: Terminal) -> None:
     """Not in a traceback."""
     ended = await unconfigured.run("gone.csv", python=(str(EXAMPLE),))
-    assert ended.code == 1
+    assert ended.code == ExitCode.COULD_NOT_START
     assert "Traceback" not in ended.err
     assert ended.err.strip()
 

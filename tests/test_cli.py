@@ -470,7 +470,7 @@ class TestCheck:
         assert lines[:3] == [
             "fixes.csv: 200 rows.",
             "column is used as filled distinct looks like",
-            "redemptionId redemptionId",
+            "redemptionId redemptionId - -",
         ]
         assert lines[3].startswith("billNumber billNumber 200 200 ")
         assert len([line for line in lines if '"identifierValue":"•••' in line]) == 3

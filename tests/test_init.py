@@ -122,6 +122,20 @@ async def test_an_answer_that_makes_no_sense_is_asked_for_again(
     }
 
 
+async def test_columns_that_say_of_what_kind_a_row_is_are_asked_for(
+    init: Callable[..., Any], nothing_configured: Path, write_csv: WriteCsv
+) -> None:
+    """Without them every row would be sent as a customer with a mobile number, whatever it is."""
+    header = ["redemptionId", "billNumber", "identifierValue", "Id Kind", "Who"]
+    file = write_csv([header, ["8878ru", "B-1", "9777000001", "externalId", "FLEET"]])
+    screen = await init(file.name)
+    await screen.answer_all(*PLAIN)
+    await screen.answer("what kind of id that is?", "Id Kind")
+    await screen.answer("what kind of customer it is?", "Who")
+    assert await screen.ended() == 0
+    assert configured(nothing_configured)["map"] == {"Id Kind": "identifierType", "Who": "entityType"}
+
+
 async def test_a_sample_file_with_names_of_its_own(
     init: Callable[..., Any], nothing_configured: Path, write_csv: WriteCsv
 ) -> None:

@@ -84,7 +84,7 @@ class TestHowAFileArrives:
         half.write_bytes(whole[: len(whole) // 2])
         hours_old(half, -1)  # a clock that runs ahead: however slow this machine is, it has not settled yet
         half.rename(upload)
-        await process.says("upload.csv is still growing; waiting until it has stayed as it is for 1 s.")
+        await process.says("upload.csv was changed just now; waiting until it has stayed as it is for 1 s.")
         assert sandbox.requests == 0
         with upload.open("ab") as file:
             file.write(whole[len(whole) // 2 :])

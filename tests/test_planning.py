@@ -381,3 +381,11 @@ def test_rows_are_ruled_while_they_are_read(taken: Taken) -> None:
     jobs = Rulings(planned=iter(()), selected=None).over(noted(judged_rows(folder, columns, load_settings({}).rules)))
     next(jobs)
     assert read == [2]
+
+
+def test_a_condition_that_no_row_meets_ends_it(taken: Taken) -> None:
+    """A mistyped value must not look like a file in which nothing is to do."""
+    folder, columns = taken(rows([1, 2]))
+    with pytest.raises(InputFileError) as told:
+        planned(folder, columns, only="Store=18")
+    assert str(told.value) == "fixes.csv has no row with 'Store=18' (--only): nothing would be sent."

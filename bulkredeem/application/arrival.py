@@ -151,7 +151,7 @@ async def _until_it_has_settled(
     is_told = False
     while stamp and unchanged_for < settled_for:
         if not is_told:
-            say(f"{path} is still growing; waiting until it has stayed as it is for {_in_words(settled_for)}.")
+            say(f"{path} was changed just now; waiting until it has stayed as it is for {_in_words(settled_for)}.")
             is_told = True
         nap = min(POLL, settled_for - unchanged_for)
         await sleep(nap)

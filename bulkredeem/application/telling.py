@@ -15,6 +15,7 @@ from bulkredeem.application.shelf import Shelved, runs_in
 from bulkredeem.errors import BusyError, ReportsFolderError, RunNotFoundError
 from bulkredeem.journal import RunLock
 from bulkredeem.ledger import System, Told
+from bulkredeem.report import forget_latest
 from bulkredeem.summary import RunState
 
 
@@ -70,6 +71,7 @@ def prune_runs(reports: Path, older_than: float, *, wall_clock: Callable[[], flo
         else:
             dry_runs.append(folder)
     remarks = (*remarks, *left, *list_runs_on_a_page(reports))
+    forget_latest(reports)
     return Pruned(removed=tuple(removed), dry_runs=tuple(dry_runs), remarks=remarks)
 
 

@@ -21,6 +21,7 @@ from bulkredeem.cli.streams import complain, write_json_line
 from bulkredeem.cli.terminal import harmless, make_console, say, say_whole
 from bulkredeem.errors import BulkRedeemError, ExitCode
 from bulkredeem.loader import name_of
+from bulkredeem.model import Column
 from bulkredeem.moments import time_in_words
 from bulkredeem.page import PAGE
 from bulkredeem.settings import Settings
@@ -83,7 +84,7 @@ def _where(found: DryRun) -> dict[str, Any]:
 
 def _show(path: Path, report: CheckReport, settings: Settings, console: Console) -> None:
     if not settings.quiet:
-        _show_reading(path, report, console)
+        _show_reading(path, report, settings, console)
         _show_samples(report, console)
         for finding in report.findings:
             say(console, f"Unusual: {finding}.", style="yellow")
@@ -97,7 +98,7 @@ def _show(path: Path, report: CheckReport, settings: Settings, console: Console)
         say(console, _until(report, report.deadline))
 
 
-def _show_reading(path: Path, report: CheckReport, console: Console) -> None:
+def _show_reading(path: Path, report: CheckReport, settings: Settings, console: Console) -> None:
     """Show how the file was read: which column is used as what, and what its values look like."""
     say(console, f"{name_of(path)}: {counted(report.rows, 'row')}. {' '.join(report.read_as)}".rstrip())
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -106,18 +107,30 @@ def _show_reading(path: Path, report: CheckReport, console: Console) -> None:
     for header, name in report.columns.pairs():
         table.add_row(Text(harmless(header.strip())), Text(name), *_looks(report, name))
     # In a pipe there is no width to keep to.
-    console.print(table, width=None if console.is_terminal else _WIDE)
+    wide = console if console.is_terminal else Console(file=console.file, width=_WIDE, highlight=False, emoji=False)
+    wide.print(table)
+    for name, assumed in _assumed(report, settings).items():
+        say(console, f"There is no column {name}: {assumed} is taken for every row.")
     used = set(report.columns.used.values())
     carried = [header.strip() for index, header in enumerate(report.columns.headers) if index not in used]
     if carried:
         say(console, f"Carried along: {', '.join(name or '(no name)' for name in carried)}.")
 
 
+def _assumed(report: CheckReport, settings: Settings) -> dict[str, str]:
+    """Return what every row is taken to be, by the names of the columns that would say otherwise."""
+    defaults = {
+        str(Column.IDENTIFIER_TYPE): settings.default_identifier_type,
+        str(Column.ENTITY_TYPE): settings.default_entity_type,
+    }
+    return {name: assumed for name, assumed in defaults.items() if name not in report.columns.used}
+
+
 def _looks(report: CheckReport, name: str) -> tuple[Text, ...]:
     """Return what is known of the values of a field that rows set; nothing for the others."""
     field = report.profile.fields.get(name)
     if field is None:
-        return (Text(""), Text(""), Text(""))
+        return (Text("-"), Text("-"), Text(""))
     shapes = ", ".join(shape for shape, _ in field.shapes[:2])
     example = f" ({field.example[0]})" if field.example else ""
     return Text(f"{field.filled:,}"), Text(f"{field.distinct:,}"), Text(harmless(f"{shapes}{example}"))

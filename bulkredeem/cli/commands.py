@@ -589,7 +589,8 @@ def _settings(context: typer.Context) -> Settings:
 
 def _typed(context: typer.Context) -> Typed:
     """Return the options that were given, for a command line that goes on; how it looks is left to the next one."""
-    from bulkredeem.summary import Typed
+    from bulkredeem.summary import NOT_DONE, Typed
+    from bulkredeem.workbook import NOT_DONE_XLSX
 
     given = {name: value for name, value in _given(context).items() if name not in _LOOKS}
     return Typed(
@@ -597,6 +598,7 @@ def _typed(context: typer.Context) -> Typed:
         all=_as_words({name: value for name, value in given.items() if name not in _OF_ONE_COMMAND}),
         where=_as_words({name: value for name, value in given.items() if name in _WHERE}),
         which=_as_words({name: value for name, value in given.items() if name in _WHICH}),
+        not_done=NOT_DONE_XLSX if _settings(context).xlsx else NOT_DONE,
     )
 
 

@@ -15,7 +15,7 @@ from bulkredeem.codes import MendBy
 from bulkredeem.model import Status
 from bulkredeem.page import PAGE
 from bulkredeem.report import RESULTS
-from bulkredeem.summary import ErrorGroup, Summary, Typed, closing_sentence, counted
+from bulkredeem.summary import NOT_DONE, ErrorGroup, Summary, Typed, closing_sentence, counted
 
 
 def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> None:
@@ -23,6 +23,7 @@ def show_ending(console: Console, run: Run, *, quiet: bool, typed: Typed) -> Non
     if not quiet:
         _show_counts(console, run)
         show_groups(console, "What went wrong most:", run.summary.top_errors)
+        _show_others(console, run)
         _show_menders(console, run)
         _show_allowed(console, run)
         for remark in run.remarks:
@@ -41,14 +42,21 @@ def show_closing(console: Console, summary: Summary, folder: Path, typed: Typed)
         say_whole(console, line, style="bold")
 
 
+def _show_others(console: Console, run: Run) -> None:
+    """Say how many rows have reasons that were not shown."""
+    summary = run.summary
+    others = summary.not_done - summary.counts[Status.PENDING] - sum(group.count for group in summary.top_errors)
+    if others > 0:
+        say(console, f"and {counted(others, 'row')} for other reasons: {NOT_DONE} has them all.")
+
+
 def _show_menders(console: Console, run: Run) -> None:
-    """Say who has to do something, if there are several: for one the closing sentence is enough."""
-    mend_by = run.summary.mend_by
-    if len(mend_by) > 1:
-        # Whether those for nobody are retried or gone on with, the closing sentence says.
-        who = {mender: mender.in_words.partition(":")[0] for mender in mend_by}
-        each = ", ".join(f"{count:,} {who[mender]}" for mender, count in sorted(mend_by.items(), key=_most_first))
-        say(console, f"Who mends it: {each}.")
+    """Say who has to do something; those for nobody only need another try, as the closing sentence says."""
+    people = {mender: count for mender, count in run.summary.mend_by.items() if mender is not MendBy.NOBODY}
+    if people:
+        each = ", ".join(f"{count:,} {mender.in_words}" for mender, count in sorted(people.items(), key=_most_first))
+        rest = run.summary.mend_by.get(MendBy.NOBODY, 0)
+        say(console, f"Who mends it: {each}{f'; {rest:,} only need another try' if rest else ''}.")
 
 
 def _most_first(entry: tuple[MendBy, int]) -> int:
@@ -69,10 +77,12 @@ def show_groups(console: Console, title: str, groups: tuple[ErrorGroup, ...]) ->
 
 
 def _show_allowed(console: Console, run: Run) -> None:
-    """Say which rate the platform allowed, if it was not the one that was set."""
+    """Say which rate the platform allowed, if it was not the one that was set; or that an earlier run has learnt it."""
     allowed = run.summary.ending.allowed if run.summary.ending else ""
-    if allowed:
+    if allowed and run.throttled:
         say(console, f'The platform allowed about {allowed}; set rate = "{allowed}".', style="yellow")
+    elif allowed:
+        say(console, f"It was kept to about {allowed} at first, since the platform throttled before.", style="yellow")
 
 
 def _show_counts(console: Console, run: Run) -> None:

@@ -40,6 +40,11 @@ Check = Callable[[str], str]
 _NOBODY_THERE: Final = (
     f"init asks questions, and nobody is at a terminal to answer them: write {CONFIG_FILE} by hand, as the README says."
 )
+_KINDS: Final = {
+    str(Column.IDENTIFIER_TYPE): "Which column says what kind of id that is? (Enter for none: all are mobile numbers)",
+    str(Column.ENTITY_TYPE): "Which column says what kind of customer it is? (Enter for none: all are CUSTOMER)",
+}
+"""Columns without which all rows are taken to be of one kind, and what to ask about them."""
 _NOTHING_WRITTEN: Final = "Nothing was written."
 
 
@@ -140,6 +145,10 @@ def _mapped(console: Console, file: Path, headers: Sequence[str]) -> dict[str, s
         chosen[header] = Column.IDENTIFIER_VALUE
     while needs.value and (header := _column(_value_question(chosen), headers, chosen, may_end=_sets(chosen))):
         chosen[header] = _kind(f"What is {header!r}: billNumber, billId, purpose or customFields.NAME?", FIELDS)
+    for name, question in _KINDS.items():
+        open_ones = [header for header in headers if header.strip() and header.strip() not in {*known, *chosen}]
+        if name not in known.values() and open_ones and (header := _column(question, headers, chosen, may_end=True)):
+            chosen[header] = name
     if problem := problem_of_columns(headers, chosen):
         say(console, f"Such a file could not be run yet. {problem}", style="yellow")
     return chosen

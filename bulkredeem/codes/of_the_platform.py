@@ -93,7 +93,8 @@ OF_THE_PLATFORM: Final[Mapping[str, Code]] = {
         meaning="there is nothing at this address",
         cause="The base URL has the wrong host or path prefix, or the platform does not offer this update there.",
         mend_by=MendBy.PLATFORM_OWNER,
-        remedy="Compare `base_url` with what the platform's owner names, and run `bulkredeem doctor`.",
+        remedy="Compare `base_url` with what the platform's owner names, and run `bulkredeem doctor`. With another"
+        " address, run the file anew: a run belongs to the system where it began.",
     ),
     "HTTP_408": Code(
         meaning="the platform gave up waiting for the request",

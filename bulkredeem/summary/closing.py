@@ -37,6 +37,8 @@ class Typed:
     """Those that say which configuration counts: for going on with a run, which has the others in its journal."""
     which: str = ""
     """Those of them that a command knows which sends nothing."""
+    not_done: str = NOT_DONE
+    """The file that people are to mend: with workbooks it is one, for a spreadsheet ruins ids in a CSV."""
 
 
 def closing_sentence(summary: Summary, folder: str, typed: Typed = Typed()) -> str:
@@ -54,7 +56,7 @@ def _after_a_dry_run(summary: Summary, folder: str, typed: Typed) -> str:
     rows, sendable, invalid = summary.info.rows, summary.counts[Status.PENDING], summary.counts[Status.INVALID]
     verdict = f"A dry run: nothing was sent. {sendable:,} of {counted(rows, 'row')} could be sent"
     if invalid:
-        verdict += f"; {invalid:,} cannot: {folder}/{NOT_DONE} says why"
+        verdict += f"; {invalid:,} cannot: {folder}/{typed.not_done} says why"
     if not sendable:
         return f"{verdict}."
     return f"{verdict}. To send what can be sent:\n{_the_same(summary, typed)}"
@@ -100,7 +102,7 @@ def _next_step(summary: Summary, folder: str, typed: Typed) -> str:
     if summary.ending is not None and summary.ending.state is RunState.ABANDONED:
         return f"{whose} Nothing goes on with the run."
     if summary.info.undo_of and not is_unfinished and summary.counts[Status.INVALID]:
-        return f"{whose} What {folder}/{NOT_DONE} names cannot be restored: mend those redemptions by hand."
+        return f"{whose} What {folder}/{typed.not_done} names cannot be restored: mend those redemptions by hand."
     advice, command = _way_on(summary, folder, typed) if is_unfinished else _way_back(summary, folder, typed)
     return f"{whose} {advice}:\n{command}"
 
@@ -119,7 +121,9 @@ def _way_on(summary: Summary, folder: str, typed: Typed) -> tuple[str, str]:
 def _way_back(summary: Summary, folder: str, typed: Typed) -> tuple[str, str]:
     """Return advice and command for the rows that a run at its end left."""
     if summary.counts[Status.REFUSED] + summary.counts[Status.INVALID]:
-        not_done = f"{folder}/{NOT_DONE}"
+        not_done = f"{folder}/{typed.not_done}"
+        if set(summary.mend_by) == {MendBy.PLATFORM_OWNER}:
+            return _STEPS[MendBy.PLATFORM_OWNER].format(not_done=not_done), _command("run", typed.all, not_done)
         return f"Open {not_done}, mend what it names, and run it", _command("run", typed.all, not_done)
     return "Try them again", _command("retry", typed.where, folder)
 
@@ -169,7 +173,7 @@ def next_steps(summary: Summary, folder: str, typed: Typed = Typed()) -> tuple[S
 
 
 def _step(mender: MendBy, summary: Summary, folder: str, typed: Typed, *, goes_on: bool) -> Step:
-    not_done = f"{folder}/{NOT_DONE}"
+    not_done = f"{folder}/{typed.not_done}"
     words = _STEPS[mender].format(not_done=not_done)
     if summary.ending is not None and summary.ending.state is RunState.DRY_RUN:
         if mender is MendBy.NOBODY:

@@ -19,6 +19,8 @@ async def back_fill(path: str) -> int:
     stop = bulkredeem.Stop()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.request, bulkredeem.SignalledError("SIGTERM"))
     summary = await bulkredeem.run(path, settings, on_outcome=tell, stop=stop)
+    if summary.ending and summary.ending.stop_reason:
+        print(f"Stopped early: {summary.ending.stop_reason}.")
     print(f"{summary.not_done} of {summary.info.rows} rows need someone.")
     print(f"Reports: {settings.reports / summary.info.run_id}")
     return summary.ending.exit_code or 0 if summary.ending else 0
@@ -31,7 +33,10 @@ def tell(outcome: bulkredeem.Outcome) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:  # noqa: PLR2004  the script and its file
+        sys.exit("usage: python back_fill.py FILE")
     try:
         sys.exit(asyncio.run(back_fill(sys.argv[1])))
     except bulkredeem.BulkRedeemError as exc:
-        sys.exit(str(exc))
+        print(exc, file=sys.stderr)
+        sys.exit(exc.exit_code)

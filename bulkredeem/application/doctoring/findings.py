@@ -71,7 +71,7 @@ def problem(topic: str, found: str, remedy: str) -> Finding:
 def unseen(topic: str, exc: BulkRedeemError | OSError | ValueError) -> Finding:
     """Return the finding of what kept somebody from looking."""
     if isinstance(exc, BulkRedeemError):
-        return problem(topic, str(exc), "Do what it says, and ask again.")
+        return problem(topic, str(exc), "Mend that, and run doctor again.")
     if isinstance(exc, OSError):
         return problem(topic, f"It cannot be looked at: {exc.strerror or exc}.", "Check its permissions.")
     # Not in the error's words, which may quote what was given: a path with a character that no path can have, say.
