@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import inspect
+import os
 import re
 import signal
 import subprocess
@@ -189,8 +190,11 @@ async def test_it_says_so_where_a_loop_is_running(rehearsal: Rehearsal) -> None:
 
 def python(code: str, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run some Python in a process of its own."""
+    # What measures coverage of processes loads libraries of its own.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    options = {"env": plain, **options}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *words], text=True, capture_output=True, **options, check=False
+        [sys.executable, "-W", "error", "-c", code, *words], text=True, capture_output=True, check=False, **options
     )
 
 

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkredeem.application.intake import judged_rows, require_columns, rows_where, take_in
-from bulkredeem.application.planning import SAMPLE, Plan, _Sampler, plan_of, selected_by, spread, unselected
+from bulkredeem.application.planning import (
+    SAMPLE,
+    Plan,
+    _Sampler,
+    plan_of,
+    remarks_on_selection,
+    selected_by,
+    spread,
+    unselected,
+)
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.rulings import Rulings
 from bulkredeem.application.shelf import run_folders
@@ -383,9 +392,12 @@ def test_rows_are_ruled_while_they_are_read(taken: Taken) -> None:
     assert read == [2]
 
 
-def test_a_condition_that_no_row_meets_ends_it(taken: Taken) -> None:
-    """A mistyped value must not look like a file in which nothing is to do."""
+def test_a_condition_that_no_row_meets_is_told(taken: Taken) -> None:
+    """It may be mistyped, and must not look as if nothing were to be done; a night without such a row is no error."""
     folder, columns = taken(rows([1, 2]))
-    with pytest.raises(InputFileError) as told:
-        planned(folder, columns, only="Store=18")
-    assert str(told.value) == "fixes.csv has no row with 'Store=18' (--only): nothing would be sent."
+    for condition, told in (
+        ("Store=18", ("No row has 'Store=18' (--only): nothing is to be sent.",)),
+        ("Store=17", ()),
+    ):
+        assert remarks_on_selection(condition, selected_by(condition, folder, columns)) == told
+    assert remarks_on_selection("", None) == ()

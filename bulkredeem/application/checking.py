@@ -12,7 +12,7 @@ from typing import Final
 
 from bulkredeem.application.absorbing import LEDGER_FOLDER, opened_ledger
 from bulkredeem.application.intake import NOT_SELECTED, fit_before, judged_rows, seconds_for, take_in
-from bulkredeem.application.planning import Plan, plan_of
+from bulkredeem.application.planning import Plan, plan_of, remarks_on_selection
 from bulkredeem.application.preparing import age_of, check_rows, same_content
 from bulkredeem.application.rulings import Rulings, ruled_by_neighbours
 from bulkredeem.client import request_body
@@ -145,7 +145,11 @@ def examined(path: Path, folder: Path, settings: Settings, now: float) -> Iterat
         report = _report(intake, found, plan, settings, ledger, now)
         yield Examined(
             intake=intake,
-            report=replace(report, not_asked=not_asked, read_as=(*report.read_as, *again)),
+            report=replace(
+                report,
+                not_asked=not_asked,
+                read_as=(*report.read_as, *again, *remarks_on_selection(settings.only, plan.selected)),
+            ),
             jobs=jobs,
         )
 

@@ -11,7 +11,6 @@ from typing import Final
 from bulkredeem.application.intake import NOT_SELECTED, judged_rows, require_columns, rows_where
 from bulkredeem.application.rows import RowNumbers, in_step
 from bulkredeem.columns import ColumnMap
-from bulkredeem.errors import InputFileError
 from bulkredeem.journal import Planned
 from bulkredeem.model import Condition, Correction, Invalid, Job, Skipped
 from bulkredeem.overlaps import Glance, Overlaps
@@ -51,13 +50,10 @@ def plan_of(
     """Look at all rows of a snapshot; the plan is of use inside only.
 
     `source` is what a person calls the file. `note` hears of each row, as what it comes to without its neighbours.
-    Raises InputFileError for a condition on a column that is not there or that no row meets, and what `proceed`
-    raises.
+    Raises InputFileError for a condition on a column that is not there, and what `proceed` raises.
     """
     require_columns((settings.only, settings.first), columns, source)
     selected = selected_by(settings.only, folder, columns)
-    if selected is not None and not len(selected):
-        raise InputFileError(f"{source} has no row with {settings.only!r} (--only): nothing would be sent.")
     profiler, sampler = Profiler(), _Sampler()
     with Glance() as glance, Overlaps(settings.on_conflict) as overlaps:
         for number, job in enumerate(judged_rows(folder, columns, settings.rules)):
@@ -83,6 +79,11 @@ def plan_of(
 def selected_by(condition: str, folder: Path, columns: ColumnMap) -> RowNumbers | None:
     """Return the rows that meet a condition; None for an empty condition, which all meet."""
     return rows_where(folder, columns, Condition.parse(condition)) if condition else None
+
+
+def remarks_on_selection(only: str, selected: RowNumbers | None) -> tuple[str, ...]:
+    """Return what a person should read when no row meets the condition: it may be mistyped, or none is there."""
+    return (f"No row has {only!r} (--only): nothing is to be sent.",) if selected is not None and not selected else ()
 
 
 def unselected(job: Job) -> Job:

@@ -16,7 +16,7 @@ from typing import Final
 
 from bulkredeem.application.arrival import has_changed, stamp_of
 from bulkredeem.application.intake import SNAPSHOT, ending_at, judged_rows, take_in
-from bulkredeem.application.planning import plan_of, selected_by
+from bulkredeem.application.planning import plan_of, remarks_on_selection, selected_by
 from bulkredeem.application.record import JOURNAL, head_of, info_of, plan_notes
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.application.rulings import Rulings
@@ -261,7 +261,10 @@ def prepare_new(
                 doubted_at=content.doubted_at,
             ),
             turn=turn,
-            remarks=network_remarks(settings.reports, kind),
+            remarks=(
+                *network_remarks(settings.reports, kind),
+                *remarks_on_selection(settings.only, plan.selected),
+            ),
             resources=resources.pop_all(),
             sample=plan.sample,
             selected=plan.selected,
