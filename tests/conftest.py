@@ -33,7 +33,7 @@ from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, FaultHook, Sandbox, UpdateRequest
 from bulkredeem.settings import Settings, load_settings
 
-# How fast inputs are made says something of the machine, which runs two halves of the tests at once, and of no test.
+# How fast inputs are made says something of the machine, which runs parts of the tests at once, and of no test.
 settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("suite")
 
