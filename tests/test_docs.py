@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -103,7 +102,6 @@ def test_the_manual_page_has_every_command(manual: Path) -> None:
 
 
 @pytest.mark.external
-@pytest.mark.skipif(shutil.which("man") is None, reason="there is no man on this machine")
 def test_man_shows_the_manual_page_without_a_complaint(manual: Path) -> None:
     """What a person sees of it."""
     command = ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(manual)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,6 @@ CSV_OUT = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true"
 
 pytestmark = [
     pytest.mark.external,
-    pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed"),
 ]
 
 

@@ -183,12 +183,12 @@ class Conclusion:
 
     def _run_as_it_is(self, tally: Tally, cause: BaseException | None) -> Run:
         info = self._prepared.info
-        ending = self._ending(tally.summary(info), cause)
+        so_far = tally.summary(info)
         return Run(
             folder=self._prepared.folder,
             # Who mends the pending rows depends on how it ended.
-            summary=tally.summary(info, ending),
-            exit_code=self._exit_code(tally.summary(info), cause),
+            summary=tally.summary(info, self._ending(so_far, cause)),
+            exit_code=self._exit_code(so_far, cause),
         )
 
     def _log_ending(self, run: Run, cause: BaseException | None) -> None:

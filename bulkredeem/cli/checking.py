@@ -17,7 +17,7 @@ from rich.text import Text
 from bulkredeem.application import CheckReport, DryRun, check_file, dry_run
 from bulkredeem.cli.ending import show_closing, show_groups
 from bulkredeem.cli.progress import duration_in_words
-from bulkredeem.cli.streams import complain, write_json_line
+from bulkredeem.cli.streams import as_text, complain, write_json_line
 from bulkredeem.cli.terminal import harmless, make_console, say, say_whole
 from bulkredeem.errors import BulkRedeemError, ExitCode
 from bulkredeem.loader import name_of
@@ -79,7 +79,7 @@ def _dry_run(path: Path, settings: Settings, typed: Typed, console: Console) -> 
 
 
 def _where(found: DryRun) -> dict[str, Any]:
-    return {"folder": str(found.folder).encode(errors="replace").decode(), "summary": found.summary.as_json_object()}
+    return {"folder": as_text(found.folder), "summary": found.summary.as_json_object()}
 
 
 def _show(path: Path, report: CheckReport, settings: Settings, console: Console) -> None:
@@ -167,7 +167,7 @@ def _until(report: CheckReport, deadline: float) -> str:
 
 def _as_json_object(path: Path, report: CheckReport) -> dict[str, Any]:
     return {
-        "path": str(path).encode(errors="replace").decode(),
+        "path": as_text(path),
         "read_as": list(report.read_as),
         "columns": dict(report.columns.pairs()),
         "rows": report.rows,

@@ -142,14 +142,15 @@ def run(
 
     One run per file, in the order given. The exit code is the highest; 3 or 4 stops the rest.
     """
+    settings = _settings(context)
     if dry_run:
         from bulkredeem.cli.checking import dry_run_files
 
-        raise typer.Exit(dry_run_files(files, _settings(context), _typed(context)))
+        raise typer.Exit(dry_run_files(files, settings, _typed(context, settings)))
     from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.running import run_files
 
-    raise typer.Exit(run_to_its_end(run_files(files, _settings(context), _given(context), _typed(context))))
+    raise typer.Exit(run_to_its_end(run_files(files, settings, _given(context), _typed(context, settings))))
 
 
 @app.command()
@@ -194,7 +195,7 @@ def resume(
     from bulkredeem.cli.running import go_on
 
     settings, flags = _settings(context), _given(context)
-    raise typer.Exit(run_to_its_end(go_on(run, settings, flags, _typed(context), if_any=if_any)))
+    raise typer.Exit(run_to_its_end(go_on(run, settings, flags, _typed(context, settings), if_any=if_any)))
 
 
 @app.command()
@@ -242,7 +243,7 @@ def retry(
 
     choice = Choice(statuses=frozenset(status or ()), codes=frozenset(code or ()))
     settings, flags = _settings(context), _given(context)
-    raise typer.Exit(run_to_its_end(try_again(run, settings, flags, choice, _typed(context))))
+    raise typer.Exit(run_to_its_end(try_again(run, settings, flags, choice, _typed(context, settings))))
 
 
 @app.command()
@@ -276,7 +277,8 @@ def report(
     """Write every report of a run anew, from its journal and its copy of the rows."""
     from bulkredeem.cli.listing import rebuild
 
-    raise typer.Exit(rebuild(run, _settings(context), _typed(context)))
+    settings = _settings(context)
+    raise typer.Exit(rebuild(run, settings, _typed(context, settings)))
 
 
 @app.command()
@@ -294,7 +296,8 @@ def abandon(
     """Close an unfinished run for good, so that nothing goes on with it."""
     from bulkredeem.cli.listing import abandon as close_for_good
 
-    raise typer.Exit(close_for_good(run, reason, _settings(context), _typed(context)))
+    settings = _settings(context)
+    raise typer.Exit(close_for_good(run, reason, settings, _typed(context, settings)))
 
 
 @app.command()
@@ -368,7 +371,7 @@ def undo(
     from bulkredeem.cli.running import take_back
 
     settings, flags = _settings(context), _given(context)
-    raise typer.Exit(run_to_its_end(take_back(run, settings, flags, _typed(context))))
+    raise typer.Exit(run_to_its_end(take_back(run, settings, flags, _typed(context, settings))))
 
 
 @app.command()
@@ -399,7 +402,8 @@ def verify(
     from bulkredeem.cli.loop import run_to_its_end
     from bulkredeem.cli.reading_back import verify_run
 
-    work = verify_run(run, _settings(context), _given(context), _typed(context), every=every, at_once=at_once)
+    settings = _settings(context)
+    work = verify_run(run, settings, _given(context), _typed(context, settings), every=every, at_once=at_once)
     raise typer.Exit(run_to_its_end(work))
 
 
@@ -489,7 +493,8 @@ def split(
     """Write a file, ready to be mended and run, for each group of rows that are not done."""
     from bulkredeem.cli.splitting import split_run
 
-    raise typer.Exit(split_run(run, by_what, _settings(context), _typed(context)))
+    settings = _settings(context)
+    raise typer.Exit(split_run(run, by_what, settings, _typed(context, settings)))
 
 
 @app.command()
@@ -587,7 +592,7 @@ def _settings(context: typer.Context) -> Settings:
     return load_settings(_given(context))
 
 
-def _typed(context: typer.Context) -> Typed:
+def _typed(context: typer.Context, settings: Settings) -> Typed:
     """Return the options that were given, for a command line that goes on; how it looks is left to the next one."""
     from bulkredeem.summary import NOT_DONE, Typed
     from bulkredeem.workbook import NOT_DONE_XLSX
@@ -598,7 +603,7 @@ def _typed(context: typer.Context) -> Typed:
         all=_as_words({name: value for name, value in given.items() if name not in _OF_ONE_COMMAND}),
         where=_as_words({name: value for name, value in given.items() if name in _WHERE}),
         which=_as_words({name: value for name, value in given.items() if name in _WHICH}),
-        not_done=NOT_DONE_XLSX if _settings(context).xlsx else NOT_DONE,
+        not_done=NOT_DONE_XLSX if settings.xlsx else NOT_DONE,
     )
 
 

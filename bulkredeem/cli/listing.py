@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +21,7 @@ from bulkredeem.application import (
 )
 from bulkredeem.cli.progress import in_words
 from bulkredeem.cli.running import show_run
-from bulkredeem.cli.streams import write_json_line
+from bulkredeem.cli.streams import as_text, write_json_line
 from bulkredeem.cli.terminal import make_console, say, say_whole
 from bulkredeem.errors import ConfigurationError, ExitCode
 from bulkredeem.settings import Settings
@@ -105,7 +104,7 @@ def _as_json_object(run: Shelved) -> dict[str, Any]:
     info = run.info
     return {
         "run_id": run.folder.name,
-        "folder": _as_text(run.folder),
+        "folder": as_text(run.folder),
         "state": run.state,
         "input": info.path if info else None,
         "retry_of": (info.retry_of or None) if info else None,
@@ -119,7 +118,3 @@ def _as_json_object(run: Shelved) -> dict[str, Any]:
         "exit_code": run.ending.exit_code if run.ending else None,
         "problem": run.problem or None,
     }
-
-
-def _as_text(path: Path) -> str:
-    return str(path).encode(errors="replace").decode()

@@ -18,7 +18,7 @@ from bulkredeem.application.verifying import Verified
 from bulkredeem.cli.ending import show_ending, show_groups
 from bulkredeem.cli.progress import observer_for
 from bulkredeem.cli.running import signals
-from bulkredeem.cli.streams import complain, write_json_line
+from bulkredeem.cli.streams import as_text, complain, write_json_line
 from bulkredeem.cli.terminal import make_console, say, say_whole
 from bulkredeem.errors import BulkRedeemError, ExitCode, Stopping
 from bulkredeem.processor import Stop
@@ -149,8 +149,8 @@ def _comparison_in_words(found: Comparison) -> str:
 
 def _comparison_as_json_object(found: Comparison) -> dict[str, object]:
     return {
-        "path": _as_text(found.path),
-        "report": _as_text(found.report),
+        "path": as_text(found.path),
+        "report": as_text(found.report),
         "rows": found.rows,
         "requests": found.requests,
         "counts": {str(result): count for result, count in found.counts.items()},
@@ -166,7 +166,3 @@ def _count(groups: tuple[ErrorGroup, ...]) -> int:
 
 def _as_json(groups: tuple[ErrorGroup, ...]) -> list[dict[str, object]]:
     return [asdict(group) for group in groups]
-
-
-def _as_text(path: Path) -> str:
-    return str(path).encode(errors="replace").decode()

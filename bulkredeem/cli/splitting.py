@@ -12,7 +12,7 @@ from rich.console import Console
 from bulkredeem.application import find_run
 from bulkredeem.application.splitting import Group, Split
 from bulkredeem.application.splitting import split_run as split_into_files
-from bulkredeem.cli.streams import write_json_line
+from bulkredeem.cli.streams import as_text, write_json_line
 from bulkredeem.cli.terminal import make_console, say, say_whole
 from bulkredeem.codes import MendBy, code_named
 from bulkredeem.columns import canonical_name
@@ -83,5 +83,5 @@ def _as_json_object(split: Split, group: Group) -> dict[str, object]:
         "rows": group.rows,
         "error_codes": list(group.codes),
         "mend_by": list(group.mend_by),
-        "path": str(group.path).encode(errors="replace").decode(),
+        "path": as_text(group.path),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 
@@ -51,6 +52,11 @@ def write_json_line(line: bytes) -> None:
     except OSError as exc:
         _forsake(sys.stdout)
         complain(f"The JSON could not be written to standard output: {exc.strerror or exc}.")
+
+
+def as_text(path: Path) -> str:
+    """Return a path as text that JSON can hold: a file name may be any bytes."""
+    return str(path).encode(errors="replace").decode()
 
 
 def _forsake(stream: TextIO) -> None:
