@@ -114,7 +114,19 @@ class RunNotFoundError(BulkRedeemError):
 
 
 class TlsError(BulkRedeemError):
-    """No secure connection could be made from the start: certificate, host name or clock; nothing was sent."""
+    """No secure connection from the start (certificate, host name, clock), or the platform has refused our certificate.
+
+    Nothing was sent in the first case; in the second, one row perhaps.
+    """
+
+    exit_code = ExitCode.COULD_NOT_START
+
+
+class ProxyRefusedError(BulkRedeemError):
+    """The proxy refuses its user name or password from the start; nothing was sent.
+
+    More tries would only lock whoever they belong to.
+    """
 
     exit_code = ExitCode.COULD_NOT_START
 
@@ -165,6 +177,6 @@ class Stopping(BulkRedeemError):  # noqa: N818  it is no error, it is how waitin
 
 
 class AccessRefusedError(BulkRedeemError):
-    """The platform refuses this user name, password or till (HTTP 401, or code 4000): no row can succeed."""
+    """The platform refuses these credentials (401), or what they may do (4000): no row can succeed."""
 
     exit_code = ExitCode.ACCESS_REFUSED

@@ -93,7 +93,8 @@ class Condition:
         """Read `store=17`; raise ValueError with a sentence for anything else."""
         header, equals, value = text.partition("=")
         if not equals or not header.strip():
-            raise ValueError(f"{text!r} names no column and value; write it like 'store=17'")
+            # Not quoted: it may be the number of a customer, and sentences travel.
+            raise ValueError("it names no column and value; write it like 'store=17'")
         return cls(header=header.strip(), value=value.strip())
 
 
@@ -301,8 +302,10 @@ class Reply:
     """Seconds the platform asks to wait before the next request, or None when it does not say."""
     request_id: str = ""
     """The platform's own name for the request, for its support, or empty."""
-    password_renewed: bool = False
-    """Whether a 401 was drawn by a password that has been replaced since: another try makes sense."""
+    credentials_renewed: bool = False
+    """Whether a 401 was drawn by a password or a token that does not count any more: another try makes sense."""
+    unsent: bool = False
+    """Whether it is the answer to what had to go before the try: the try itself was not sent."""
     served_at: float | None = field(default=None, compare=False)
     """What the platform's clock showed, in seconds since the epoch, or None when it does not say.
 
@@ -315,11 +318,14 @@ class Trouble:
     """An attempt that ended without a reply."""
 
     code: str
-    """`CONNECTION_FAILED`, `CONNECT_TIMEOUT`, `TLS_FAILED` or `NAME_NOT_RESOLVED` before anything was sent;
-    `CONNECTION_LOST`, `TIMEOUT` or `UNREADABLE_REPLY` after."""
+    """`CONNECTION_FAILED`, `CONNECT_TIMEOUT`, `TLS_FAILED`, `PROXY_FAILED`, `PROXY_REFUSED` or `NAME_NOT_RESOLVED`
+    before anything was sent, and `TOKEN_NOT_FETCHED` when nothing was for want of a token; `CONNECTION_LOST`,
+    `CERTIFICATE_REFUSED`, `TIMEOUT` or `UNREADABLE_REPLY` after."""
     message: str
     may_be_applied: bool
-    """False only when the request surely never left: the connection was never made."""
+    """False only when the request surely never left: no connection was made, or no token was there to send it with."""
+    unsent: bool = False
+    """Whether it befell what had to go before the try: the try itself was not sent."""
 
 
 Answer = Reply | Trouble

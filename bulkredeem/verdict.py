@@ -8,7 +8,7 @@ contradict what was sent. Anything that may have been applied and brought no tru
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
@@ -84,6 +84,7 @@ _OF_CODE: Final = {
     "521": _Treatment.NOT_APPLIED,
     "4001": _Treatment.NOT_APPLIED,
     "4000": _Treatment.ACCESS_REFUSED,
+    "401": _Treatment.ACCESS_REFUSED,
     "748": _Treatment.REFUSED,
     "749": _Treatment.REFUSED,
     "750": _Treatment.REFUSED,
@@ -103,7 +104,8 @@ _OF_HTTP_STATUS: Final = (
 _REDIRECTS: Final = range(300, 400)
 _SUCCESSES: Final = range(200, 300)
 _SERVICE_UNAVAILABLE: Final = 503
-_NOBODY_TO_ASK: Final = "4001"
+_UNAUTHORIZED: Final = 401
+NOBODY_TO_ASK: Final = "4001"
 """The platform cannot reach its own authentication: nobody is served."""
 _NO_ANSWERS: Final = frozenset({408, *range(500, 600)})
 """Statuses by which a server, or a gateway before it, says that it could not answer."""
@@ -115,10 +117,25 @@ def judge(answer: Answer, correction: Correction) -> Verdict:
     if isinstance(answer, Trouble):
         treatment = _Treatment.DOUBTFUL if answer.may_be_applied else _Treatment.NOT_APPLIED
         return treatment.verdict(answer.code, answer.message)
-    claims_errors = bool(answer.body and answer.body.get("errors"))
-    if answer.http_status in _SUCCESSES and not claims_errors:
+    if answer.http_status in _SUCCESSES and not claims_errors(answer) and not says_unauthorized(answer):
         return _judge_acceptance(answer, correction)
-    return _judge_refusal(answer, list(_errors(answer.body)))
+    return judge_refusal(answer)
+
+
+def claims_errors(reply: Reply) -> bool:
+    """Say whether a reply holds errors in the form of this endpoint."""
+    return bool(reply.body and reply.body.get("errors"))
+
+
+def says_unauthorized(reply: Reply) -> bool:
+    """Say whether a reply refuses who we claim to be: HTTP 401, or the code 401 in a body of either API's form."""
+    if reply.http_status in _OF_HTTP_STATUS_FIRST:
+        return reply.http_status == _UNAUTHORIZED
+    if not reply.body or not (reply.body.get("errors") or "response" in reply.body):
+        return False
+    # Without their messages, which take the time: the client asks this of every reply.
+    codes = (_code(entry.get("code")) for entry in _entries_of(reply.body) if isinstance(entry, dict))
+    return next((code for code in codes if code in _OF_CODE), "") == str(_UNAUTHORIZED)
 
 
 def sign_of(answer: Answer, verdict: Verdict) -> Sign:
@@ -126,17 +143,17 @@ def sign_of(answer: Answer, verdict: Verdict) -> Sign:
 
     A 503 counts as unanswered also when it says how long to wait: behind it may be nobody at all.
     """
-    if isinstance(answer, Trouble) or (verdict.repeat and _says_it_failed(answer.http_status, verdict.code)):
+    if isinstance(answer, Trouble) or (verdict.repeat and says_it_failed(answer.http_status, verdict.code)):
         return Sign.UNANSWERED
     return Sign.THROTTLED if verdict.throttled else Sign.ANSWERED
 
 
-def _says_it_failed(http_status: int, code: str) -> bool:
-    """Whether the server could not answer. What `judge` takes for a documented word is one here, too."""
+def says_it_failed(http_status: int, code: str) -> bool:
+    """Say whether the server could not answer. What `judge` takes for a documented word is one here, too."""
     if http_status in _OF_HTTP_STATUS_FIRST:
         return False
     if code in _OF_CODE:
-        return code == _NOBODY_TO_ASK
+        return code == NOBODY_TO_ASK
     return http_status in _NO_ANSWERS or code in _SERVER_FAILURES
 
 
@@ -148,11 +165,13 @@ class _Error:
     message: str
 
 
-def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
-    known = next((error for error in errors if error.code in _OF_CODE), None)
+def judge_refusal(reply: Reply) -> Verdict:
+    """Return what a reply means that does not give what it was asked for, whatever that was."""
+    errors = list(_errors(reply.body))
+    known = _known_among(errors)
     named = known or next(iter(errors), _Error(code="", message=""))
     treatment = (
-        (_Treatment.NOT_APPLIED if reply.password_renewed else None)
+        (_Treatment.NOT_APPLIED if reply.credentials_renewed else None)
         or _OF_HTTP_STATUS_FIRST.get(reply.http_status)
         or (_OF_CODE[known.code] if known else None)
         or (_Treatment.DOUBTFUL if _says_no_reason(reply, named) else None)
@@ -163,6 +182,11 @@ def _judge_refusal(reply: Reply, errors: list[_Error]) -> Verdict:
     code = named.code or ("UNEXPECTED_REDIRECT" if reply.http_status in _REDIRECTS else f"HTTP_{reply.http_status}")
     message = "; ".join(error.message for error in errors if error.message) or _without_words(reply)
     return treatment.verdict(code, _shortened(message))
+
+
+def _known_among(errors: Iterable[_Error]) -> _Error | None:
+    """Return the error that decides: the first with a documented code."""
+    return next((error for error in errors if error.code in _OF_CODE), None)
 
 
 def _says_no_reason(reply: Reply, error: _Error) -> bool:
@@ -245,7 +269,26 @@ def _platform_warnings(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _errors(body: Mapping[str, Any] | None) -> Iterator[_Error]:
-    return _listed(body.get("errors") if body else None)
+    return _listed(_entries_of(body) if body else None)
+
+
+def _entries_of(body: Mapping[str, Any]) -> list[Any]:
+    """Return the errors of a body as they came, of either API's form."""
+    found = body.get("errors") or _refusal_of_the_older_api(body)
+    return found if isinstance(found, list) else [found]
+
+
+def _refusal_of_the_older_api(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what says in the older API's form that we are not let in; `readback` reads all else that it says."""
+    response = _inner(body, "response")
+    statuses = (_inner(_inner(response, "customer"), "item_status"), _inner(response, "status"))
+    refused = next((status for status in statuses if _words(status.get("success")).casefold() == "false"), {})
+    return refused if _code(refused.get("code")) == str(_UNAUTHORIZED) else None
+
+
+def _inner(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = found.get(name)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _listed(found: object) -> Iterator[_Error]:

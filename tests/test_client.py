@@ -34,6 +34,7 @@ from bulkredeem.client import (
     MAX_RETRY_AFTER,
     READ_BACK_PATH,
     UPDATE_PATH,
+    Basic,
     Client,
     basic_authorization,
     request_body,
@@ -45,8 +46,9 @@ from bulkredeem.model import Answer, Ceiling, Correction, Invalid, Outcome, Repl
 from bulkredeem.outage import Watch
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool, Stop
-from bulkredeem.sandbox import Fault, Sandbox, Then, script
+from bulkredeem.sandbox import Fault, Sandbox, Then, errors_body, script
 from bulkredeem.sandbox.replies import Reply as SandboxReply
+from bulkredeem.sandbox.replies import no_customer
 from bulkredeem.settings import load_settings
 
 ASHA = Correction(
@@ -67,7 +69,9 @@ MEGABYTE = 1_000_000
 
 def client_of(base_url: str, *, timeout: float = 20.0) -> Client:
     """Build a client with the sandbox's credentials, one connection, and a clock that stands still."""
-    return Client(base_url, AUTHORIZATION, timeout=timeout, max_connections=1, wall_clock=NOW.timestamp)
+    return Client(
+        base_url, Basic("sandbox.till", "sandbox"), timeout=timeout, max_connections=1, wall_clock=NOW.timestamp
+    )
 
 
 async def ask(base_url: str, *, timeout: float = 20.0) -> Answer:  # noqa: ASYNC109  the client's own, in seconds
@@ -148,6 +152,7 @@ async def test_an_update_is_one_put_below_the_base_url(base_url: str) -> None:
     assert call.kwargs["data"] == request_body(ASHA)
     assert call.kwargs["allow_redirects"] is False
     assert dict(call.kwargs["headers"]) == {
+        "User-Agent": "bulkredeem",
         "Authorization": AUTHORIZATION,
         "Content-Type": "application/json",
         "Accept": "application/json",
@@ -257,15 +262,13 @@ async def test_a_read_back_of_nobody_was_never_sent() -> None:
 async def test_a_read_back_hears_of_a_new_password(sandbox: Sandbox) -> None:
     """Show that a 401 asks for another password, which updates then use, too."""
     sandbox.password = "quiet-Otter-42"
-    renewed = basic_authorization(sandbox.username, sandbox.password)
-    async with Client(
-        sandbox.base_url, AUTHORIZATION, timeout=20.0, max_connections=1, renewed_authorization=lambda: renewed
-    ) as client:
+    till = Basic(sandbox.username, "sandbox", renewed_password=lambda: sandbox.password)
+    async with Client(sandbox.base_url, till, timeout=20.0, max_connections=1) as client:
         first = await client.read_back({"id": "1"})
         second = await client.update(ASHA)
     assert isinstance(first, Reply)
     assert isinstance(second, Reply)
-    assert (first.http_status, first.password_renewed, second.http_status) == (401, True, 200)
+    assert (first.http_status, first.credentials_renewed, second.http_status) == (401, True, 200)
 
 
 # Retry-After
@@ -465,9 +468,8 @@ async def test_a_certificate_that_cannot_be_verified() -> None:
     async with Wire(speech=saying(http(b"{}")), tls=tls) as wire:
         trouble = await ask(f"https://127.0.0.1:{wire.port}")
 
-    assert trouble == Trouble(
-        code="TLS_FAILED", message="the platform's certificate could not be verified", may_be_applied=False
-    )
+    reason = "the platform's certificate could not be verified: unable to get local issuer certificate"
+    assert trouble == Trouble(code="TLS_FAILED", message=reason, may_be_applied=False)
     assert wire.requests == []
 
 
@@ -730,19 +732,18 @@ class Safe:
         self.looks = 0
 
     def look(self) -> str | None:
-        """Return the authorization with what lies there."""
+        """Return what lies there."""
         self.looks += 1
-        return basic_authorization("sandbox.till", self.password) if self.password else None
+        return self.password
 
 
 def renewing(sandbox: Sandbox, safe: Safe, *, max_connections: int = 1) -> Client:
     """Build a client that looks for another password when its own, the sandbox's at first, is refused."""
     return Client(
         sandbox.base_url,
-        AUTHORIZATION,
+        Basic("sandbox.till", "sandbox", renewed_password=safe.look),
         timeout=20.0,
         max_connections=max_connections,
-        renewed_authorization=safe.look,
     )
 
 
@@ -754,7 +755,7 @@ def row_of(number: int) -> Correction:
 def statuses(answers: list[Answer]) -> set[tuple[int, bool]]:
     """Return which statuses came, and whether the password had been replaced by then."""
     assert all(isinstance(answer, Reply) for answer in answers)
-    return {(answer.http_status, answer.password_renewed) for answer in answers if isinstance(answer, Reply)}
+    return {(answer.http_status, answer.credentials_renewed) for answer in answers if isinstance(answer, Reply)}
 
 
 async def test_a_new_password_is_looked_for_at_the_first_401(sandbox: Sandbox) -> None:
@@ -794,6 +795,124 @@ async def test_nothing_but_a_401_asks_for_another_password(sandbox: Sandbox) -> 
         answers.append(await client.update(ASHA))
     assert statuses(answers) == {(400, False), (402, False), (403, False), (407, False), (500, False)}
     assert safe.looks == 0
+
+
+@pytest.mark.parametrize("status", [200, 400, 403])
+async def test_the_code_401_asks_for_another_password_whatever_its_status(sandbox: Sandbox, status: int) -> None:
+    """It refuses as HTTP 401 does: the next update has the new one."""
+    safe = Safe("new")
+    sandbox.faults = script({"R2": [Fault(status=status, body=errors_body(401, "no"))]})
+    async with renewing(sandbox, safe) as client:
+        refused = await client.update(row_of(2))
+        sandbox.password = "new"
+        after = await client.update(row_of(3))
+    assert [statuses([each]) for each in (refused, after)] == [{(status, True)}, {(200, False)}]
+    assert safe.looks == 1
+
+
+async def test_a_read_back_that_says_401_within_asks_for_another_password(sandbox: Sandbox) -> None:
+    """The older API answers HTTP 200 with the code inside."""
+    safe = Safe("new")
+    sandbox.read_faults = lambda _: no_customer(401, "no", identifier={"id": "1"})
+    async with renewing(sandbox, safe) as client:
+        assert statuses([await client.read_back({"id": "1"})]) == {(200, True)}
+        sandbox.password = "new"
+        assert statuses([await client.read_back({"id": "1"})]) == {(200, False)}
+    assert safe.looks == 1
+
+
+# Credentials that the platform repeats
+
+
+DIGEST = hashlib.md5(b"sandbox-7", usedforsecurity=False).hexdigest()
+MASKED: list[tuple[str, Any, Any]] = [
+    ("the whole header", basic_authorization("sandbox.till", "sandbox-7"), "Basic …"),
+    ("base64 cut of what fills it up", basic_authorization("sandbox.till", "sandbox-7").rstrip("="), "Basic …"),
+    ("md5", f"till:{DIGEST}:", "till:…:"),
+    ("md5 in capital letters", DIGEST.upper(), "…"),
+    ("the password", "not sandbox-7, is it?", "not …, is it?"),
+    ("nothing of it", "not sandbox.till", "not sandbox.till"),
+    ("a number", 401, 401),
+]
+
+
+@pytest.mark.parametrize(("said", "seen"), [pytest.param(*facts, id=name) for name, *facts in MASKED])
+@pytest.mark.parametrize("name", ["code", "message"])
+@pytest.mark.parametrize("kind", ["errors", "warnings"])
+async def test_a_password_that_the_platform_repeats_is_masked(
+    sandbox: Sandbox, kind: str, name: str, said: Any, seen: Any
+) -> None:
+    """In codes and messages, of errors and of warnings, in each form that it could be used in."""
+    body = json.dumps({kind: [{name: said}], "billNumber": "B-1"}).encode()
+    sandbox.password = "sandbox-7"
+    sandbox.faults = script({"8878ru": [Fault(status=200, body=body)]})
+    async with Client(sandbox.base_url, Basic("sandbox.till", "sandbox-7"), timeout=20.0, max_connections=1) as client:
+        answer = await client.update(ASHA)
+    assert isinstance(answer, Reply)
+    assert answer.body == {kind: [{name: seen}], "billNumber": "B-1"}
+
+
+async def test_a_password_is_masked_in_what_the_older_api_says(sandbox: Sandbox) -> None:
+    """In the status of the response and of the customer."""
+    sandbox.read_faults = lambda _: no_customer(1012, f"{AUTHORIZATION}", identifier={"id": "1"})
+    answer = await ask_back(sandbox.base_url, {"id": "1"})
+    assert isinstance(answer, Reply)
+    assert AUTHORIZATION.split()[1] not in repr(answer)
+    assert answer.body["response"]["customer"]["id"] == "1"  # type: ignore[index]  # it has one
+
+
+@pytest.mark.parametrize("password", ["401", "4000", "code", "message", "errors", "1", "false"])
+def test_no_password_keeps_the_platforms_codes_from_being_read(password: str) -> None:
+    """The codes, and what the fields are called, stay what they are."""
+    till = Basic("sandbox.till", password)
+    refusal = {"errors": [{"status": False, "code": 4000, "message": "no"}, {"code": "401"}]}
+    older = {"response": {"status": {"success": False, "code": 401}, "customer": {"item_status": {"success": "no"}}}}
+    for body in (refusal, older):
+        assert till.traces.masked(Reply(http_status=200, body=body)).body == body
+
+
+JSON_ERRORS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["sandbox-7", f"x{DIGEST}", "401"])
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "sandbox-7", "code"]), inner),
+    max_leaves=9,
+)
+
+
+@given(errors=JSON_ERRORS, warnings=JSON_ERRORS, echo=st.text(max_size=9))
+def test_whatever_is_repeated_is_masked_and_nothing_else(errors: Any, warnings: Any, echo: str) -> None:
+    """In any JSON: no trace is left, and what has none stays as it was."""
+    before = Reply(http_status=200, body={"errors": errors, "warnings": warnings, "data": {"billNumber": echo}})
+    after = Basic("sandbox.till", "sandbox-7").traces.masked(before)
+    assert after.body is not None
+    shown = repr((after.body["errors"], after.body["warnings"]))
+    assert "sandbox-7" not in shown
+    assert DIGEST not in shown
+    assert after.body["data"] == {"billNumber": echo}
+    said = repr((errors, warnings)).lower()
+    if "sandbox-7" not in said and DIGEST not in said:
+        assert after == before
+
+
+def test_what_is_nested_too_deeply_to_be_masked_is_not_shown() -> None:
+    """JSON may be nested a thousand deep; nobody could print it, either."""
+    deep = json.loads("[" * 900 + "]" * 900)
+    for _ in range(3):
+        deep = [[[deep]]]
+    for _ in range(400):
+        deep = [deep]
+    masked = Basic("sandbox.till", "sandbox-7").traces.masked(Reply(http_status=200, body={"errors": deep}))
+    assert masked.body == {"errors": "…"}
+
+
+def test_who_looks_for_credentials_does_not_show_them() -> None:
+    """Not by itself, nor by what it holds."""
+    traces = Basic("sandbox.till", "sandbox-7").traces
+    assert "sandbox-7" not in f"{traces} {vars(traces)['_texts']!r}"
+    assert DIGEST not in f"{traces} {vars(traces)['_texts']!r}"
 
 
 async def test_all_under_way_hear_of_the_new_password(sandbox: Sandbox) -> None:

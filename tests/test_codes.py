@@ -28,6 +28,7 @@ _NO_CODES: Final = {
     "DELETE": "SQL",
     "CUSTOMER": "a type of entity",
     "USERGROUP2": "a type of entity",
+    "SQLITE_CANTOPEN_SYMLINK": "SQLite's own word",
     "1012": "a reply to a question; the row gets NOT_FOUND",
 }
 """What looks like a code and is none, and why."""
@@ -96,6 +97,7 @@ def test_every_page_says_what_it_is_where_it_comes_from_and_what_to_do(name: str
         ("750", MendBy.DATA_TEAM),
         ("1212", MendBy.PLATFORM_OWNER),
         ("4000", MendBy.CREDENTIALS),
+        ("CERTIFICATE_REFUSED", MendBy.CREDENTIALS),
         ("401", MendBy.CREDENTIALS),
         ("521", MendBy.NOBODY),
         ("HTTP_403", MendBy.CREDENTIALS),

@@ -17,8 +17,9 @@ from bulkredeem.delivery import (
     Delivery,
     Gate,
     Hooks,
+    Limit,
 )
-from bulkredeem.errors import AccessRefusedError, OutageError, ReportError, Stopping, TlsError
+from bulkredeem.errors import AccessRefusedError, OutageError, ProxyRefusedError, ReportError, Stopping, TlsError
 from bulkredeem.model import Answer, Ceiling, Correction, Outcome, Reply, Sign, Status, Trouble
 from bulkredeem.outage import Watch
 from bulkredeem.pace import LATENESS_MADE_GOOD, PAUSE_LEAST, PAUSE_MOST, Pace
@@ -54,8 +55,14 @@ OVERLOADED = Reply(http_status=503, body={}, retry_after=0.0)
 TIMEOUT = Trouble(code="TIMEOUT", message="no answer came in time", may_be_applied=True)
 UNREACHED = Trouble(code="CONNECTION_FAILED", message="no connection could be made", may_be_applied=False)
 NO_TLS = Trouble(code="TLS_FAILED", message="no secure connection", may_be_applied=False)
+NOT_WITH_THIS_CERTIFICATE = Trouble(
+    code="CERTIFICATE_REFUSED", message="the platform wants another (client_certificate)", may_be_applied=True
+)
+NOT_BY_THIS_PROXY = Trouble(
+    code="PROXY_REFUSED", message="the proxy wants another password than HTTPS_PROXY has", may_be_applied=False
+)
 TIMEOUT_OF_A_GATEWAY = Reply(http_status=504, body={})
-RENEWED = Reply(http_status=401, password_renewed=True)
+RENEWED = Reply(http_status=401, credentials_renewed=True)
 
 
 async def go_home(_seconds: float) -> None:
@@ -433,12 +440,36 @@ async def test_no_tls_from_the_start_ends_the_run() -> None:
     assert stage.left == []
 
 
+async def test_a_proxy_that_refuses_us_from_the_start_ends_the_run() -> None:
+    """After one try: more wrong passwords would lock whoever they belong to."""
+    stage = Stage(script=[NOT_BY_THIS_PROXY])
+    with pytest.raises(ProxyRefusedError, match="HTTPS_PROXY has; correct the proxy's user name and password in it"):
+        await stage.deliver()
+    assert stage.left == []
+
+
+async def test_a_client_certificate_that_is_refused_from_the_start_ends_the_run() -> None:
+    """After one try; the row, which may have been taken before, is left as perhaps applied."""
+    stage = Stage(script=[UNREACHED, NOT_WITH_THIS_CERTIFICATE])
+    with pytest.raises(TlsError, match=r"^the platform wants another \(client_certificate\)$"):
+        await stage.deliver()
+    assert stage.left == [ASHA.row_number]
+
+
+async def test_a_client_certificate_that_is_refused_to_the_end_leaves_the_row_in_doubt() -> None:
+    """Once somebody was reached, no later refusal makes it `failed`, and neither does a try that surely never left."""
+    stage = Stage(script=[BROKEN, NOT_WITH_THIS_CERTIFICATE, UNREACHED])
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.error_code) == (Status.IN_DOUBT, "CERTIFICATE_REFUSED")
+
+
+@pytest.mark.parametrize("later", [NO_TLS, NOT_WITH_THIS_CERTIFICATE, NOT_BY_THIS_PROXY])
 @pytest.mark.parametrize("first", [REFUSED, BROKEN, TIMEOUT])
-async def test_no_tls_later_on_is_like_no_connection(first: Answer) -> None:
+async def test_no_tls_and_no_proxy_later_on_is_like_no_connection(first: Answer, later: Answer) -> None:
     """Once somebody was reached, the row is tried again."""
     stage = Stage(script=[first])
     await stage.delivery.deliver(BELA) if first is REFUSED else await _given_up(stage, first)
-    stage.script += [NO_TLS, OK]
+    stage.script += [later, OK]
     assert (await stage.deliver()).attempts == 2
 
 
@@ -458,10 +489,45 @@ async def test_a_replaced_password_costs_no_attempt() -> None:
     assert not any(verdict.access_refused for _, _, verdict in stage.heard)
 
 
+@pytest.mark.parametrize("answer", [UNREACHED, replace(RENEWED, http_status=503), THROTTLED])
+async def test_a_try_that_was_not_sent_costs_no_attempt(answer: Answer) -> None:
+    """With one attempt allowed, it is repeated until it is sent, and each time told."""
+    stage = Stage(script=[*[replace(answer, unsent=True)] * 7, REFUSED], max_attempts=1)
+    outcome = await stage.deliver()
+    assert (outcome.status, outcome.error_code, len(stage.heard)) == (Status.REFUSED, "750", 8)
+
+
+async def test_a_try_that_is_never_sent_ends_the_run_as_an_outage_does() -> None:
+    """Also when others are answered for a while, and nobody can declare an outage."""
+    stage = Stage(script=[replace(UNREACHED, unsent=True)] * 200, max_attempts=1)
+    with pytest.raises(OutageError, match="not answered for"):
+        await stage.deliver()
+
+
+async def test_what_a_token_was_answered_is_not_heeded_twice() -> None:
+    """Its request told the pace when it was answered; and nothing of it is the row's last reply."""
+    stage = Stage(script=[replace(THROTTLED, retry_after=30.0, unsent=True, request_id="of-a-token"), OK])
+    outcome = await stage.deliver()
+    assert (stage.now, stage.pauses, outcome.request_id) == (0.0, [], OK.request_id)
+
+
+def test_what_goes_before_a_row_is_heeded_like_a_row() -> None:
+    """Throttling and a wish to wait pause the key, and are told; a wish beyond the patience ends the run."""
+    stage = Stage(script=[])
+    limit = Limit(stage.pace, stage.gate, stage.pauses.append)
+    limit.heed_aside(OK, stage.now)
+    assert stage.pace.paused_for == 0.0
+    limit.heed_aside(refusing(429, 429, retry_after=7.0), stage.now)
+    limit.heed_aside(refusing(503, 4001, retry_after=9.0), stage.now)
+    assert (stage.pace.paused_for, stage.pauses) == (9.0, [7.0, 9.0])
+    with pytest.raises(OutageError, match="asks to wait 901 s"):
+        limit.heed_aside(refusing(503, 4001, retry_after=901.0), stage.now)
+
+
 async def test_a_replaced_password_that_is_refused_ends_the_run() -> None:
     """A second 401 with the new one is the last word, and the row was never applied."""
     stage = Stage(script=[RENEWED, Reply(http_status=401)])
-    with pytest.raises(AccessRefusedError, match="the platform refused the user name, password or till"):
+    with pytest.raises(AccessRefusedError, match="the platform refused the credentials or the permission"):
         await stage.deliver()
     assert stage.left == []
 
@@ -516,7 +582,7 @@ async def test_refused_access_ends_the_run(answer: Reply, words: str, before: li
     stage = Stage(script=[*before, answer])
     with pytest.raises(AccessRefusedError) as caught:
         await stage.deliver()
-    assert str(caught.value) == f"the platform refused the user name, password or till {words}"
+    assert str(caught.value) == f"the platform refused the credentials or the permission {words}"
     assert stage.script == []
     assert stage.heard[-1][2].access_refused
 

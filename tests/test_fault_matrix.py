@@ -26,7 +26,7 @@ import pytest
 import trustme
 
 from bulkredeem.application import Run, Start, Terms, run_file
-from bulkredeem.client import Client, basic_authorization
+from bulkredeem.client import Basic, Client, basic_authorization
 from bulkredeem.delivery import Delivery, Gate
 from bulkredeem.errors import ExitCode
 from bulkredeem.model import Answer, Ceiling, Correction, Outcome, Status
@@ -499,9 +499,9 @@ class Door:
         await self.sandbox.stop()
         if self.plan[len(self.codes)] != SHUT:
             await self.sandbox.start()
-        authorization = basic_authorization(self.sandbox.username, self.sandbox.password)
+        till = Basic(self.sandbox.username, self.sandbox.password)
         timeout = 2 * IMPATIENT if self.plan[len(self.codes)] in (HANG, APPLIED_HANG) else PATIENT
-        async with Client(self.sandbox.base_url, authorization, timeout=timeout, max_connections=1) as client:
+        async with Client(self.sandbox.base_url, till, timeout=timeout, max_connections=1) as client:
             answer = await client.update(correction)
         self.codes.append(getattr(answer, "code", "answered"))
         return answer
@@ -545,7 +545,7 @@ async def test_a_door_that_is_shut(
 
 async def test_a_name_that_is_not_resolved(correction: Callable[..., Correction], open_gate: Gate) -> None:
     """A row whose host has no address surely was not sent."""
-    async with Client(NO_NAME, "Basic none", timeout=PATIENT, max_connections=1) as client:
+    async with Client(NO_NAME, Basic("nobody", "none"), timeout=PATIENT, max_connections=1) as client:
         pace = Pace(Ceiling.parse("none"))
         delivery = Delivery(client.update, pace, open_gate, max_attempts=MOST, sleep=Hurried().sleep)
         outcome = await delivery.deliver(correction())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bulkredeem.application.looking import Looker
-from bulkredeem.client import Client, basic_authorization
+from bulkredeem.client import Basic, Client
 from bulkredeem.delivery import Delivery, Gate, Reader
 from bulkredeem.errors import JournalError
 from bulkredeem.journal import Journal
@@ -76,8 +76,8 @@ async def stage(sandbox: Sandbox, open_gate: Gate, tmp_path: Path) -> AsyncItera
 
     path = tmp_path / "journal.sqlite"
     pace = Pace(Ceiling.parse("none"), sleep=at_once)
-    authorization = basic_authorization(sandbox.username, sandbox.password)
-    async with Client(sandbox.base_url, authorization, timeout=20.0, max_connections=1) as client:
+    till = Basic(sandbox.username, sandbox.password)
+    async with Client(sandbox.base_url, till, timeout=20.0, max_connections=1) as client:
         reader = Reader(
             client.read_back, lambda attempt: Delivery(attempt, pace, open_gate, max_attempts=2, sleep=at_once)
         )

@@ -53,7 +53,7 @@ NO_JSON = Reply(http_status=200, unreadable="was a page of HTML")
 LOST = Trouble(code="CONNECTION_LOST", message="the connection was lost", may_be_applied=True)
 UNREACHED = Trouble(code="CONNECTION_FAILED", message="no connection could be made", may_be_applied=False)
 UNAUTHORIZED = Reply(http_status=401)
-RENEWED = Reply(http_status=401, password_renewed=True)
+RENEWED = Reply(http_status=401, credentials_renewed=True)
 
 ANSWERS: list[Answer] = [
     *(OK, REFUSED, BUSY, NOBODY_TO_ASK, BROKEN, THROTTLED, THROTTLED_SHORTLY, OVERLOADED, OTHER_BILL, NO_JSON),

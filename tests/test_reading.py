@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkredeem.client import Client, basic_authorization
+from bulkredeem.client import Basic, Client
 from bulkredeem.delivery import BACK_OFF_MOST, PAGE_SIZE, Delivery, Gate, NotRead, Reader
 from bulkredeem.errors import AccessRefusedError, Stopping, TlsError
 from bulkredeem.model import Answer, Ceiling, Correction, Rate, Reply, Sign, Trouble
@@ -456,7 +456,7 @@ async def test_refused_access_ends_the_run(answer: Reply) -> None:
     """Show that nobody asks again, and that the sentence quotes no identifier."""
     stage = Stage(script=[answer])
     with pytest.raises(
-        AccessRefusedError, match=r"refused the user name, password or till \(\d+: no <identifierValue>"
+        AccessRefusedError, match=r"refused the credentials or the permission \(\d+: no <identifierValue>"
     ):
         await stage.current()
     assert stage.reader.requests == 1
@@ -464,7 +464,7 @@ async def test_refused_access_ends_the_run(answer: Reply) -> None:
 
 async def test_a_password_that_was_replaced_is_asked_with_again() -> None:
     """Show that a 401 for the old one uses up no attempt."""
-    renewed = Reply(http_status=401, password_renewed=True)
+    renewed = Reply(http_status=401, credentials_renewed=True)
     assert await Stage(script=[renewed, FOUND], max_attempts=1).current() == CURRENT
 
 
@@ -508,8 +508,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 async def read(sandbox: Sandbox, correction: Correction = ASHA, **options: Any) -> Current | NotRead:
     """Read a redemption back from the sandbox through a client of its own."""
-    authorization = basic_authorization(sandbox.username, sandbox.password)
-    async with Client(sandbox.base_url, authorization, timeout=20.0, max_connections=1) as client:
+    till = Basic(sandbox.username, sandbox.password)
+    async with Client(sandbox.base_url, till, timeout=20.0, max_connections=1) as client:
         reader = reader_of(client.read_back, Pace(Ceiling.parse("none"), **options), max_attempts=2, **options)
         return await reader.current(correction)
 
@@ -574,7 +574,7 @@ async def test_a_limit_is_kept_while_paging(sandbox: Sandbox) -> None:
     sandbox.limit, sandbox.clock = Rate.parse("2/min"), lambda: now
     reading = Pace(Ceiling.parse("none"), clock=lambda: now, sleep=sleep)
     async with Client(
-        sandbox.base_url, basic_authorization(sandbox.username, sandbox.password), timeout=20.0, max_connections=1
+        sandbox.base_url, Basic(sandbox.username, sandbox.password), timeout=20.0, max_connections=1
     ) as client:
         not_read = await reader_of(client.read_back, reading, gate(sleep=sleep), sleep=sleep).current(ASHA)
     assert isinstance(not_read, NotRead)

@@ -267,10 +267,15 @@ async def test_a_till_without_permission_is_refused(till: Till) -> None:
 
 
 async def test_other_addresses_answer_404(sandbox: Sandbox, till: Till) -> None:
-    """Show that a wrong path and a wrong method are told by an error body."""
-    for method, path in (("PUT", "/v2/points"), ("POST", "/v2/points/updateRedemption")):
-        heard = await till.send(method, sandbox.base_url + path)
-        assert (heard.status, heard.code) == (404, 404)
+    """Show that a wrong path is told by an error body."""
+    heard = await till.send("PUT", f"{sandbox.base_url}/v2/points")
+    assert (heard.status, heard.code) == (404, 404)
+
+
+async def test_other_methods_answer_405(sandbox: Sandbox, till: Till) -> None:
+    """Show that a wrong method is told by an error body, and the right one by a header."""
+    heard = await till.send("POST", f"{sandbox.base_url}/v2/points/updateRedemption")
+    assert (heard.status, heard.code, heard.headers["Allow"]) == (405, 405, "PUT")
 
 
 @pytest.mark.parametrize("prefix", ["/gateway", "gateway/"])
@@ -698,3 +703,133 @@ async def test_stopping_does_not_wait_for_a_slow_update(till: Till) -> None:
 async def test_the_password_is_never_shown() -> None:
     """Show that neither `repr` nor `str` of a sandbox gives the password away."""
     assert "server123" not in repr(Sandbox(password="server123")) + str(Sandbox(password="server123"))
+
+
+# Tokens
+
+
+async def token_of(till: Till, sandbox: Sandbox, **pair: Any) -> Heard:
+    """Ask for a token with the sandbox's key and secret, unless `pair` has others."""
+    body = {"key": sandbox.username, "secret": sandbox.password, **pair}
+    return await till.send("POST", f"{sandbox.base_url}/v3/oauth/token/generate", json=body)
+
+
+async def with_token(till: Till, sandbox: Sandbox, token: str, body: object = None) -> Heard:
+    """Send an update with a token and without a password."""
+    good = {"redemptionId": "8878ru", "billNumber": "B-1", "entity": ASHA}
+    url = f"{sandbox.base_url}/v2/points/updateRedemption"
+    headers = {"X-CAP-API-OAUTH-TOKEN": token}
+    async with till.session.put(url, headers=headers, json=good if body is None else body) as response:
+        return Heard(status=response.status, raw=await response.read(), headers=dict(response.headers))
+
+
+def wrapped(code: int, message: str) -> dict[str, Any]:
+    """Return the body of an error as OAuth has it."""
+    return {"data": None, "errors": [{"status": False, "code": code, "message": message}], "warnings": None}
+
+
+async def test_a_token_is_given_for_key_and_secret(sandbox: Sandbox, till: Till) -> None:
+    """It looks as documented, and lets an update in whose success is bare."""
+    heard = await token_of(till, sandbox)
+    assert (heard.status, heard.body["data"]["ttlSeconds"], heard.body["errors"]) == (200, 300, None)
+    updated = await with_token(till, sandbox, heard.body["data"]["accessToken"])
+    assert (updated.status, updated.body["billNumber"]) == (200, "B-1")
+    assert (sandbox.tokens, sandbox.requests, len(sandbox.applied)) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("pair", [{"secret": "another"}, {"key": "another"}, {"secret": None}, {"key": ["a"]}])
+async def test_a_wrong_pair_gets_no_token(sandbox: Sandbox, till: Till, pair: Mapping[str, Any]) -> None:
+    """The refusal is wrapped, and a password in the header helps nobody."""
+    heard = await token_of(till, sandbox, **pair)
+    assert (heard.status, heard.body) == (401, wrapped(401, "Authentication failed"))
+    assert sandbox.tokens == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"key"'])
+async def test_a_request_for_a_token_may_be_nonsense(sandbox: Sandbox, till: Till, body: bytes) -> None:
+    """It is a wrong pair, too."""
+    heard = await till.send("POST", f"{sandbox.base_url}/v3/oauth/token/generate", data=body)
+    assert (heard.status, sandbox.tokens) == (401, 0)
+
+
+async def test_a_token_ends_by_the_clock(till: Till) -> None:
+    """It is good until its last second, and then no more; so it is when it was never given."""
+    now = 50.0
+    async with Sandbox(token_ttl=20.0, clock=lambda: now) as sandbox:
+        heard = await token_of(till, sandbox)
+        assert heard.body["data"]["ttlSeconds"] == 20
+        token = heard.body["data"]["accessToken"]
+        now = 69.9
+        assert (await with_token(till, sandbox, token)).status == 200
+        now = 70.0
+        late = await with_token(till, sandbox, token)
+        assert (late.status, late.body) == (401, wrapped(401, "Authentication failed"))
+        assert (await with_token(till, sandbox, "invented")).status == 401
+
+
+async def test_tokens_can_be_revoked(sandbox: Sandbox, till: Till) -> None:
+    """All that were given are bad; one that is given later is good."""
+    tokens = [(await token_of(till, sandbox)).body["data"]["accessToken"] for _ in range(2)]
+    sandbox.revoke_tokens()
+    tokens.append((await token_of(till, sandbox)).body["data"]["accessToken"])
+    assert [(await with_token(till, sandbox, token)).status for token in tokens] == [401, 401, 200]
+    assert sandbox.tokens == len(set(tokens)) == 3
+
+
+async def test_requests_for_tokens_count_against_the_limit(till: Till) -> None:
+    """They take places of the same window, and one too many is throttled."""
+    async with Sandbox(limit=Rate.parse("2/min"), clock=lambda: 0.0) as sandbox:
+        token = (await token_of(till, sandbox)).body["data"]["accessToken"]
+        assert (await with_token(till, sandbox, token)).status == 200
+        heard = await token_of(till, sandbox)
+        assert (heard.status, heard.headers["Retry-After"]) == (429, "60")
+        assert heard.body == wrapped(429, "API rate limit exceeded")
+        assert (sandbox.throttled, sandbox.tokens) == (1, 1)
+
+
+async def test_errors_are_wrapped_for_whoever_bears_a_token(sandbox: Sandbox, till: Till) -> None:
+    """The same mistake is told barely to who comes with a password."""
+    token = (await token_of(till, sandbox)).body["data"]["accessToken"]
+    mistake = {"redemptionId": "8878ru", "entity": ASHA}
+    heard, bare = await with_token(till, sandbox, token, mistake), await till.put(sandbox, mistake)
+    assert heard.status == bare.status == 400
+    assert heard.body == {"data": None, "errors": bare.body["errors"], "warnings": None}
+    assert heard.code == 748
+
+
+async def test_the_token_endpoint_misbehaves_to_order(sandbox: Sandbox, till: Till) -> None:
+    """The n-th request meets what was ordered for it; exact bytes stay exact."""
+    sandbox.token_faults = lambda number: Reply(status=502, body=b"<html>") if number == 2 else None
+    heard = [await token_of(till, sandbox) for _ in range(3)]
+    assert [each.status for each in heard] == [200, 502, 200]
+    assert heard[1].raw == b"<html>"
+    assert sandbox.tokens == 2
+
+
+async def test_updates_are_attributed(sandbox: Sandbox, till: Till) -> None:
+    """To whom the headers name, and only of requests with a token."""
+    whom = {"X-CAP-API-ATTRIBUTION-ENTITY-TYPE": "TILL", "X-CAP-API-ATTRIBUTION-CODE": "till.7"}
+    till.session.headers.update(whom)
+    await till.put(sandbox)
+    assert sandbox.attributed == []
+    await with_token(till, sandbox, (await token_of(till, sandbox)).body["data"]["accessToken"])
+    assert sandbox.attributed == [("TILL", "till.7")]
+
+
+async def test_every_good_request_for_a_token_has_its_number(sandbox: Sandbox, till: Till) -> None:
+    """Also those that came before anything was ordered."""
+    numbers: list[int] = []
+    await token_of(till, sandbox)
+    sandbox.token_faults = numbers.append
+    await token_of(till, sandbox)
+    assert numbers == [2]
+
+
+async def test_tokens_that_have_ended_are_forgotten(till: Till) -> None:
+    """However long it runs, it remembers no more of them than are alive."""
+    now = 0.0
+    async with Sandbox(token_ttl=20.0, clock=lambda: now) as sandbox:
+        for _ in range(4):
+            await token_of(till, sandbox)
+            now += 15.0
+        assert (sandbox.tokens, len(sandbox._tokens._ends)) == (4, 2)

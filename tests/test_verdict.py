@@ -13,7 +13,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkredeem.model import Correction, Reply, Sign, Status, Trouble
-from bulkredeem.verdict import MAX_CODE, MAX_TEXT, MAX_WARNINGS, SENT_BEFORE, Verdict, judge, sign_of
+from bulkredeem.verdict import (
+    MAX_CODE,
+    MAX_TEXT,
+    MAX_WARNINGS,
+    SENT_BEFORE,
+    Verdict,
+    alias_in,
+    echo_of,
+    judge,
+    says_unauthorized,
+    sign_of,
+)
 
 CORRECTION = Correction(
     row_number=2,
@@ -76,6 +87,7 @@ CODES = {
     429: THROTTLED,
     517: THROTTLED,
     4000: ACCESS_REFUSED,
+    401: ACCESS_REFUSED,
 }
 
 
@@ -136,7 +148,7 @@ def test_an_unavailable_service_may_say_how_long(http_status: int, body: dict[st
 @pytest.mark.parametrize(
     ("http_status", "body", "words"),
     [
-        (307, None, "redirects are not followed: check the base URL"),
+        (307, None, "the platform sent us elsewhere; redirects are not followed: check the base URL"),
         (404, None, "the platform answered HTTP 404, and the reply was a page of HTML"),
         (500, {}, "the platform answered HTTP 500 without saying why"),
         (400, errors(750, ""), "the platform answered HTTP 400 without saying why"),
@@ -145,7 +157,7 @@ def test_an_unavailable_service_may_say_how_long(http_status: int, body: dict[st
 )
 def test_where_the_platform_says_nothing_we_do(http_status: int, body: dict[str, Any] | None, words: str) -> None:
     """Every refusal has a sentence."""
-    assert words in heard(http_status, body).message
+    assert heard(http_status, body).message == words
 
 
 ERRORS = [
@@ -178,6 +190,7 @@ def test_a_talkative_platform_is_cut() -> None:
     """Neither code, message nor warnings grow beyond what a cell of a report can hold."""
     verdict = heard(400, {"errors": [{"code": "7" * 9999, "message": "m " * 9999}] * 99})
     assert (len(verdict.code), len(verdict.message)) == (MAX_CODE, MAX_TEXT - 1)
+    assert verdict.message.endswith("m m …"), "who reads it sees that there was more"
     warned = heard(200, {"warnings": [{"code": "7" * 9999, "message": "m " * 9999}] * 999}).warnings
     assert len(warned) == MAX_WARNINGS
     assert len("; ".join(warned)) < csv.field_size_limit()
@@ -233,7 +246,7 @@ def test_a_reply_that_cannot_be_read_is_no_success(http_status: int, kind: Verdi
     """A 2xx without a JSON object says that something arrived, and no more."""
     verdict = heard(http_status, None)
     assert kind_of(verdict) == kind
-    assert ("UNREADABLE_REPLY" in verdict.code) == (http_status < 300)
+    assert (verdict.code == "UNREADABLE_REPLY") == (http_status < 300)
     assert "was a page of HTML" in verdict.message
 
 
@@ -251,7 +264,7 @@ def test_errors_that_are_mere_words_are_errors_all_the_same(found: object) -> No
     assert (kind_of(verdict), verdict.code) == (REFUSED, "HTTP_200")
 
 
-@pytest.mark.parametrize("found", [[{}], [None], [""], [0], [[]], {"x": None}])
+@pytest.mark.parametrize("found", [[{}], [None], [""], [0], [[]], ["\0"], {"x": None}])
 def test_errors_without_words_are_no_trustworthy_no(found: object) -> None:
     """A 2xx with an error that says nothing may have been applied."""
     verdict = heard(200, {**ECHO, "errors": found})
@@ -286,6 +299,14 @@ def test_an_echo_that_contradicts_is_in_doubt_and_not_repeated(
     verdict = heard(200, {"data": echo, "errors": None} if wrapped else echo)
     assert (kind_of(verdict), verdict.code) == (CONTRADICTED, "ECHO_MISMATCH")
     assert words in verdict.message
+
+
+def test_all_that_an_echo_contradicts_is_told() -> None:
+    """A person compares all of it with the platform at once."""
+    assert heard(200, {**ECHO, "billId": -1, "billNumber": "x"}).message == (
+        "billNumber was sent, but the platform's reply has another value;"
+        " billId was sent, but the platform's reply says it is unset"
+    )
 
 
 def test_only_what_was_sent_can_be_contradicted() -> None:
@@ -334,15 +355,103 @@ def test_a_purpose_that_was_not_sent_is_no_warning() -> None:
     assert judge(Reply(http_status=200, body=ECHO), replace(CORRECTION, purpose="")) == SUCCESS
 
 
+@pytest.mark.parametrize(
+    ("http_status", "body", "echo"),
+    [
+        (200, ECHO, ECHO),
+        (299, {"data": ECHO, "errors": None}, ECHO),
+        (200, {**ECHO, "errors": []}, {**ECHO, "errors": []}),
+        (200, {**ECHO, "errors": [{"code": 750}]}, {}),
+        (400, ECHO, {}),
+        (200, {}, {}),
+        (200, None, {}),
+        (503, None, {}),
+    ],
+)
+def test_only_a_reply_that_accepts_says_what_a_redemption_now_is(
+    http_status: int, body: dict[str, Any] | None, echo: dict[str, Any]
+) -> None:
+    """What a refusal repeats is what was asked for, and not what there is."""
+    assert echo_of(Reply(http_status=http_status, body=body)) == echo
+
+
+@pytest.mark.parametrize(
+    ("other", "alias"),
+    [
+        ("ACR-1", "ACR-1"),
+        (" ACR-1 ", "ACR-1"),
+        ("A" * MAX_TEXT, "A" * MAX_TEXT),
+        ("A" * (MAX_TEXT + 1), ""),
+        ("ACR\n1", ""),
+        (7, ""),
+        (None, ""),
+    ],
+)
+def test_an_echo_names_the_other_identifier_if_it_is_a_text_that_can_be_one(other: object, alias: str) -> None:
+    """By it the redemption is found when a later file calls it so; what is odd is no name."""
+    by_reference = replace(CORRECTION, redemption_id="", external_reference_number="ACR-9")
+    assert alias_in({"externalReferenceNumber": other, "redemptionId": "8878ru"}, CORRECTION) == alias
+    assert alias_in({"redemptionId": other, "externalReferenceNumber": "ACR-9"}, by_reference) == alias
+
+
 # A password that was replaced
 
 
 @pytest.mark.parametrize("body", [None, {}, errors(12345), errors(750), errors(429), errors(4000)])
 def test_a_401_whose_password_was_replaced_is_tried_again(body: dict[str, Any] | None) -> None:
     """It was surely not applied, and says nothing about the new password; what else it says does not count."""
-    reply = Reply(http_status=401, body=body, unreadable="" if body is not None else "was empty", password_renewed=True)
+    reply = Reply(
+        http_status=401, body=body, unreadable="" if body is not None else "was empty", credentials_renewed=True
+    )
     assert kind_of(judge(reply, CORRECTION)) == NOT_APPLIED
-    assert kind_of(judge(replace(reply, password_renewed=False), CORRECTION)) == ACCESS_REFUSED
+    assert kind_of(judge(replace(reply, credentials_renewed=False), CORRECTION)) == ACCESS_REFUSED
+
+
+def older(code: object, *, success: object = False, of_the_customer: object = None) -> dict[str, Any]:
+    """Return a body of the older API with this code, and with another one in its customer if that is given."""
+    customer = {"customer": {"item_status": {"success": False, "code": of_the_customer}}} if of_the_customer else {}
+    return {"response": {"status": {"success": success, "code": code, "message": "no"}, **customer}}
+
+
+UNAUTHORIZED = [
+    (401, None, True),
+    (401, errors(750), True),
+    (200, errors(401), True),
+    (400, errors("401"), True),
+    (403, errors(401.0), True),
+    (500, errors(401), True),
+    (400, {"errors": [{"code": 7}, {"code": 401}]}, True),
+    (200, older(401), True),
+    (400, older("401", success="false"), True),
+    (200, older(500, of_the_customer=401), True),
+    (429, errors(401), False),
+    (400, {"errors": [{"code": 750}, {"code": 401}]}, False),
+    (403, errors(4000), False),
+    (403, None, False),
+    (200, older(401, success=True), False),
+    (200, older(401, of_the_customer=1012), False),
+    (200, older(500), False),
+    (200, {"response": None}, False),
+    (200, {"response": {"status": ["401"], "customer": "401"}}, False),
+    (200, ECHO, False),
+    (200, {**ECHO, "code": 401}, False),
+]
+
+
+@pytest.mark.parametrize(("http_status", "body", "expected"), UNAUTHORIZED)
+def test_who_is_refused_hears_401_in_one_form_or_another(
+    http_status: int,
+    body: dict[str, Any] | None,
+    expected: bool,  # noqa: FBT001  a table
+) -> None:
+    """By the status, or by the code that counts in either API's body; the verdict says the same."""
+    reply = Reply(http_status=http_status, body=body, unreadable="" if body is not None else "was empty")
+    assert says_unauthorized(reply) is expected
+    verdict = judge(reply, CORRECTION)
+    assert (verdict.access_refused and verdict.code != "4000") is expected
+    if expected:
+        assert kind_of(judge(replace(reply, credentials_renewed=True), CORRECTION)) == NOT_APPLIED
+        assert sign_of(reply, verdict) is Sign.ANSWERED
 
 
 def test_what_a_dead_run_leaves_is_in_doubt() -> None:
@@ -451,6 +560,7 @@ def test_no_reply_is_too_odd_to_be_judged(http_status: int, body: dict[str, Any]
     assert (verdict.status is Status.PENDING) == verdict.access_refused
     assert not verdict.throttled or verdict.repeat
     assert verdict.repeat or sign(http_status, body) is Sign.ANSWERED
+    assert not says_unauthorized(Reply(http_status=http_status, body=body)) or verdict.access_refused
     assert (sign(http_status, body) is Sign.THROTTLED) <= verdict.throttled
 
 
@@ -462,3 +572,10 @@ def test_nesting_deeper_than_python_writes_down_is_survived(name: str) -> None:
     verdict = heard(200, {**ECHO, name: found})
     expected = {"billNumber": CONTRADICTED, "errors": REFUSED}
     assert kind_of(verdict) == expected.get(name, SUCCESS)
+
+
+def test_what_is_nested_too_deeply_to_be_shown_is_said_to_be() -> None:
+    """A person who reads it knows that there was something, and why it is not there."""
+    deep = orjson.loads(b"[" * 1000 + b"]" * 1000)
+    verdict = heard(400, {"errors": [{"code": 748, "message": deep}]})
+    assert (verdict.code, verdict.message) == ("748", "(too deeply nested to be shown)")

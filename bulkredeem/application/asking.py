@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from bulkredeem.application.terms import Terms
 from bulkredeem.application.wiring import delivery_for, gate_for, pace_for
 from bulkredeem.client import Client
-from bulkredeem.delivery import Hooks, NotRead, Reader
-from bulkredeem.model import Answer, Correction, Invalid, Outcome, Skipped, Status
+from bulkredeem.delivery import Hooks, Limit, NotRead, Reader
+from bulkredeem.model import Correction, Invalid, Outcome, Skipped, Status
 from bulkredeem.outage import ROWS
 from bulkredeem.pace import Pace
 from bulkredeem.processor import Pool
@@ -33,7 +33,7 @@ async def ask_all(
     with pace_for(settings, terms) as (pace, remarks):
         for remark in (*remarks, *([f"Reading back {counted(rows, 'row')}."] if rows else [])):
             terms.observer.remark(remark)
-        asking = _Asking(rows, note, client.read_back, pace, settings, terms)
+        asking = _Asking(rows, note, client, pace, settings, terms)
         async with client:
             await asking.run(corrections)
     return asking.requests
@@ -46,7 +46,7 @@ class _Asking:
         self,
         rows: int,
         note: Callable[[Correction, Current | NotRead], None],
-        read: Callable[[Mapping[str, str]], Awaitable[Answer]],
+        client: Client,
         pace: Pace,
         settings: Settings,
         terms: Terms,
@@ -58,12 +58,17 @@ class _Asking:
         self._workers = max(ROWS, settings.max_workers)
         gate = gate_for(settings, terms, remaining=lambda: self._left, on_outage=terms.observer.outage)
         hooks = Hooks(paused=terms.observer.paused)
-        self._reader = Reader(read, lambda attempt: delivery_for(attempt, pace, gate, settings, terms, hooks))
+        heed = Limit(pace, gate, hooks.paused).heed_aside
+        slot = client.authenticated(pace.slot, proceed=terms.stop.check, heed=heed)
+        self._reader = Reader(
+            client.read_back, lambda attempt: delivery_for(attempt, pace, gate, settings, terms, hooks, slot=slot)
+        )
+        self._client = client
 
     @property
     def requests(self) -> int:
-        """Every try on the wire."""
-        return self._reader.requests
+        """Everything on the wire."""
+        return self._reader.requests + self._client.asked_aside
 
     async def run(self, corrections: Iterator[Correction]) -> None:
         """Return when all were asked about, or when a stop was asked for and nothing is under way any more."""

@@ -82,7 +82,7 @@ async def compare_file(path: Path, settings: Settings, terms: Terms) -> Comparis
     """Read back what each row of a file names, and write beside the row what is different; nothing is sent.
 
     Raises ConfigurationError, InputFileError, ReportsFolderError, ReportError, and what ends it before any row was read
-    back: `AccessRefusedError`, `TlsError`, `OutageError`, `Stopping`.
+    back: `AccessRefusedError`, `TlsError`, `ProxyRefusedError`, `OutageError`, `Stopping`.
     """
     client = client_for(settings)
     with tempfile.TemporaryDirectory(prefix="bulkredeem-") as name:

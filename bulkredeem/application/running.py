@@ -25,7 +25,7 @@ from bulkredeem.application.terms import Live, Start, Terms, Turn, stop_at
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for, delivery_for, gate_for, line_of, pace_for, stride_of
 from bulkredeem.client import Client
-from bulkredeem.delivery import Delivery, Hooks, Reader
+from bulkredeem.delivery import Delivery, Hooks, Limit, Reader
 from bulkredeem.errors import (
     BulkRedeemError,
     WrongProgramError,
@@ -164,7 +164,9 @@ class _Runner:
 
     def _make_delivery(self, attempt: Callable[[Correction], Awaitable[Answer]], hooks: Hooks) -> Delivery:
         timed = self._meter.timed(attempt)
-        return delivery_for(timed, self._pace, self._gate, self._prepared.settings, self._terms, hooks)
+        heed = Limit(self._pace, self._gate, hooks.paused).heed_aside
+        slot = self._client.authenticated(self._pace.slot, proceed=self._stop.check, heed=heed)
+        return delivery_for(timed, self._pace, self._gate, self._prepared.settings, self._terms, hooks, slot=slot)
 
     async def run(self) -> Run:
         """Deliver, then report; on being cancelled, write only the summary and pass the cancellation on."""
@@ -273,7 +275,8 @@ class _Runner:
         return 1 / gap if (gap := self._pace.gap) else None
 
     def _requests(self) -> int:
-        return self._prepared.earlier.requests + self._delivery.requests + self._reader.requests
+        beside = self._client.asked_aside
+        return self._prepared.earlier.requests + self._delivery.requests + self._reader.requests + beside
 
     def _log_start(self) -> None:
         info = self._prepared.info

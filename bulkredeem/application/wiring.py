@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+from bulkredeem import __version__
 from bulkredeem.application.pacing import pace_of
 from bulkredeem.application.terms import Terms
-from bulkredeem.client import Client, basic_authorization
+from bulkredeem.client import Authentication, Basic, Client, OAuth, Slot, Way, way_to
 from bulkredeem.delivery import Delivery, Gate, Hooks
 from bulkredeem.errors import ConfigurationError
 from bulkredeem.model import Answer, Correction
@@ -30,29 +31,63 @@ GAP_OF_AUTO: Final = 0.001
 
 
 def client_for(settings: Settings) -> Client:
-    """Return the client these settings want; raise ConfigurationError with all that is missing for one."""
+    """Return the client these settings want; raise ConfigurationError for what is missing or no use."""
     settings.require_for_sending()
     return Client(
         settings.base_url,
-        _authorization(settings.username, settings.resolve_password().get_secret_value()),
+        _authentication(settings),
         timeout=settings.timeout,
         max_connections=settings.max_workers,
-        renewed_authorization=partial(_renewed_authorization, settings),
+        way=way_for(settings),
+        user_agent=f"bulkredeem/{__version__}",
     )
 
 
-def _renewed_authorization(settings: Settings) -> str | None:
-    """Read a password file once more; None when it holds no other password than before."""
-    password = settings.reread_password()
-    return _authorization(settings.username, password.get_secret_value()) if password else None
+def way_for(settings: Settings) -> Way:
+    """Return the way to the platform; raise ConfigurationError when it cannot be gone as these settings want it.
+
+    A sandbox is on this machine: no proxy could lead there.
+    """
+    return way_to(
+        settings.base_url,
+        ca_bundle=settings.ca_bundle,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        proxies={} if settings.is_loopback else None,
+    )
 
 
-def _authorization(username: str, password: str) -> str:
+def _authentication(settings: Settings) -> Authentication:
+    attribution = _attribution(settings)
+    renewed = partial(_renewed_password, settings)
+    password = settings.resolve_password()
     try:
-        return basic_authorization(username, password)
+        if settings.auth == "oauth":
+            return OAuth(
+                settings.username, password.get_secret_value(), attribution=attribution, renewed_secret=renewed
+            )
+        return Basic(settings.username, password.get_secret_value(), renewed_password=renewed)
     except UnicodeEncodeError:
         # From None: the error holds the password.
         raise ConfigurationError("The user name or the password is not UTF-8 text.") from None
+
+
+def _attribution(settings: Settings) -> tuple[str, str] | None:
+    """Return whom to attribute updates to; raise ConfigurationError when that is said by halves, or to no purpose."""
+    attribution = (settings.attribution_entity_type.strip(), settings.attribution_code.strip())
+    if not any(attribution):
+        return None
+    if settings.auth != "oauth":
+        raise ConfigurationError("attribution_entity_type and attribution_code make sense with --auth oauth only.")
+    if not all(attribution):
+        raise ConfigurationError("attribution_entity_type and attribution_code go together: set both, or none.")
+    return attribution
+
+
+def _renewed_password(settings: Settings) -> str | None:
+    """Read a password file once more; None when it holds no other password than before."""
+    password = settings.reread_password()
+    return password.get_secret_value() if password else None
 
 
 def gate_for(
@@ -76,8 +111,10 @@ def delivery_for(
     settings: Settings,
     terms: Terms,
     hooks: Hooks,
+    *,
+    slot: Slot,
 ) -> Delivery:
-    """Return the delivery that these settings want, of updates or of questions."""
+    """Return the delivery that these settings want, of updates or of questions; `slot` is as `Delivery` wants it."""
     return Delivery(
         attempt,
         pace,
@@ -87,6 +124,7 @@ def delivery_for(
         proceed=terms.stop.check,
         wall_clock=terms.wall_clock,
         hooks=hooks,
+        slot=slot,
     )
 
 

@@ -24,13 +24,33 @@ _NEVER_SENT: Final[Mapping[str, Code]] = {
         meaning="the platform's host name could not be resolved",
         cause="The machine's name service was down, or `base_url` has a misspelt host.",
         mend_by=MendBy.NOBODY,
-        remedy="`bulkredeem retry` sends the row. When it stays so, check `base_url`, and run `bulkredeem doctor`.",
+        remedy="`bulkredeem resume`. When it stays so, check `base_url`, and run `bulkredeem doctor`.",
     ),
     "TLS_FAILED": Code(
         meaning="no secure connection to the platform could be made",
         cause="The platform's certificate has run out, is for another name, or a proxy has put its own in its place.",
         mend_by=MendBy.PLATFORM_OWNER,
         remedy="Look at the machine's clock and at the certificate; then `bulkredeem retry`.",
+    ),
+    "PROXY_FAILED": Code(
+        meaning="the proxy did not let us through to the platform",
+        cause="The proxy was down, does not know the platform's host, or `HTTPS_PROXY` names another one.",
+        mend_by=MendBy.NOBODY,
+        remedy="`bulkredeem retry` sends the row. When it stays so, run `bulkredeem doctor`, and show what it says to"
+        " whoever runs the proxy.",
+    ),
+    "PROXY_REFUSED": Code(
+        meaning="the proxy wants another user name or password (HTTP 407)",
+        cause="`HTTPS_PROXY` names none, or the password of the proxy was changed or its account locked.",
+        mend_by=MendBy.CREDENTIALS,
+        remedy="Correct the proxy's user name and password in `HTTPS_PROXY`, run `bulkredeem doctor`, and then"
+        " `bulkredeem resume`, or `bulkredeem retry` for a run that has ended.",
+    ),
+    "TOKEN_NOT_FETCHED": Code(
+        meaning="the platform gave no token for the key and its secret, and did not refuse them",
+        cause="Its token endpoint was down or slow, or `base_url` leads past it. Only with `--auth oauth`.",
+        mend_by=MendBy.NOBODY,
+        remedy="`bulkredeem retry` sends the row. When it stays so, check `base_url`, and run `bulkredeem doctor`.",
     ),
 }
 _PERHAPS_APPLIED: Final[Mapping[str, Code]] = {
@@ -45,6 +65,14 @@ _PERHAPS_APPLIED: Final[Mapping[str, Code]] = {
         cause="The network, or a server between, closed it.",
         mend_by=MendBy.NOBODY,
         remedy="`bulkredeem retry` sends it again, which does no harm; `bulkredeem verify` only looks.",
+    ),
+    "CERTIFICATE_REFUSED": Code(
+        meaning="sent, and the platform broke off over the client certificate",
+        cause="It wants one and `client_certificate` names none, or the one that is shown has expired or was issued by"
+        " an authority that it does not know.",
+        mend_by=MendBy.CREDENTIALS,
+        remedy="Correct `client_certificate` and `client_key`, run `bulkredeem doctor`, and then `bulkredeem resume`,"
+        " or `bulkredeem retry` for a run that has ended.",
     ),
     "SENT_BEFORE": Code(
         meaning="it may have been applied by a try whose answer was never recorded",

@@ -7,6 +7,7 @@ from bulkredeem.delivery.delivering import (
     BACK_OFF_MOST,
     Delivery,
     Hooks,
+    Limit,
 )
 from bulkredeem.delivery.gate import PROBE_FIRST, PROBE_MOST, Gate
 from bulkredeem.delivery.reading import PAGE_SIZE, NotRead, Reader
@@ -19,6 +20,7 @@ __all__ = [
     "Delivery",
     "Gate",
     "Hooks",
+    "Limit",
     "NotRead",
     "Reader",
 ]

@@ -18,11 +18,20 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random
 
 from bulkredeem.delivery.budget import RetryBudget
 from bulkredeem.delivery.gate import Gate
-from bulkredeem.errors import AccessRefusedError, TlsError
+from bulkredeem.errors import AccessRefusedError, ProxyRefusedError, TlsError
 from bulkredeem.masking import mask
 from bulkredeem.model import Answer, Correction, Outcome, Reply, Sign, Status, Trouble
 from bulkredeem.pace import Pace, Teaches
-from bulkredeem.verdict import SENT_BEFORE, Verdict, alias_in, echo_of, judge, sign_of
+from bulkredeem.verdict import (
+    SENT_BEFORE,
+    Verdict,
+    alias_in,
+    claims_errors,
+    echo_of,
+    judge,
+    judge_refusal,
+    sign_of,
+)
 
 BACK_OFF_FIRST: Final = 1.0
 """Seconds: the second attempt follows after a random part of it, each further one after a part of twice as much."""
@@ -33,6 +42,9 @@ NEWS_LOOKED_FOR: Final = 1.0
 PAUSE_WORTH_TELLING: Final = 1.0
 """Seconds by which a pause must grow before it is told again; each of many workers may be asked to wait."""
 _TLS_FAILED: Final = "TLS_FAILED"
+_CERTIFICATE_REFUSED: Final = "CERTIFICATE_REFUSED"
+_PROXY_REFUSED: Final = "PROXY_REFUSED"
+_REFUSED: Final = "the platform refused the credentials or the permission"
 _SERVICE_UNAVAILABLE: Final = 503
 
 
@@ -52,15 +64,15 @@ class _Tries:
     throttled: int = 0
     """Those that the platform throttled."""
     excused: int = 0
-    """Those that went unanswered during an outage, or had a password that was replaced."""
+    """Those that went unanswered during an outage, had a password or token that was replaced, or were not sent."""
     unanswered: int = 0
     """Those that went unanswered and are not excused."""
     since: int = 0
     """How many tries of all rows had finished when its last one was sent."""
     password: int = 0
-    """Which of the run's passwords its last one had."""
+    """Which of the run's passwords or tokens its last one had."""
     says_nothing: bool = False
-    """Whether its last one had a password that was replaced: nobody can tell from it who is to blame for what."""
+    """Whether its last one was not sent, or what it had was replaced: nobody can tell from it who is to blame."""
     is_open: bool = False
     """Whether a request is out whose answer is not known yet, or has succeeded without anybody knowing yet."""
     last_reply: Reply | None = None
@@ -91,10 +103,51 @@ class Hooks:
     """Hears of each row that is left without an outcome although it may have been applied."""
 
 
+class Limit:
+    """Tells the pace what replies say about the platform's limit, which is the key's and no row's alone."""
+
+    def __init__(self, pace: Pace, gate: Gate, paused: Callable[[float], None] = lambda _seconds: None) -> None:
+        """Take whom to tell; `paused` hears of the seconds for which the whole key has to wait."""
+        self._pace = pace
+        self._gate = gate
+        self._paused = paused
+        self._throttled_aside = 0
+
+    def heed(self, reply: Reply, verdict: Verdict, sent_at: float, teaches: Teaches) -> None:
+        """Heed a reply to a request with that slot. Raises OutageError when it asks for too long a wait."""
+        if not verdict.repeat:
+            self._pace.answered(sent_at)
+            return
+        asked_for = reply.retry_after or 0.0
+        self._gate.refuse_to_wait(asked_for)
+        known = self._pace.paused_for
+        if verdict.throttled:
+            self._pace.throttled(sent_at, asked_for, teaches)
+        elif asked_for:
+            self._pace.pause(asked_for)
+        elif reply.http_status == _SERVICE_UNAVAILABLE:
+            self._pace.strained(sent_at)
+        else:
+            self._pace.answered(sent_at)
+        # Each of many workers may be asked to wait: only a pause that hardly anybody knows of is told.
+        if (paused_for := self._pace.paused_for) - known >= PAUSE_WORTH_TELLING:
+            self._paused(paused_for)
+
+    def heed_aside(self, reply: Reply, sent_at: float) -> None:
+        """Heed, likewise, a reply to a request that went before a row's: with errors, or what was asked for."""
+        if not claims_errors(reply):
+            self._throttled_aside = 0
+            self._pace.answered(sent_at)
+            return
+        verdict = judge_refusal(reply)
+        self._throttled_aside += verdict.throttled
+        self.heed(reply, verdict, sent_at, _teaches(reply, self._throttled_aside))
+
+
 class Delivery:
     """Delivers corrections, each at most once at a time; shared by all workers of a run."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what, when and how many at once; and effects, each with its default
         self,
         attempt: Callable[[Correction], Awaitable[Answer]],
         pace: Pace,
@@ -105,9 +158,11 @@ class Delivery:
         proceed: Callable[[], None] = lambda: None,
         wall_clock: Callable[[], float] = time.time,
         hooks: Hooks = Hooks(),
+        slot: Callable[[], Awaitable[float]] | None = None,
     ) -> None:
         """Take what to do (`attempt`), when (`pace`), and how many at once (`gate`).
 
+        `slot` takes a try's slot of the pace, and those of requests that must go before it; None for the try's alone.
         `max_attempts` counts tries that were neither throttled nor part of an outage. `proceed` is asked before every
         attempt and raises `Stopping` when none may start any more.
         """
@@ -117,19 +172,22 @@ class Delivery:
         self._is_reached = False
         self._attempt = attempt
         self._pace = pace
+        self._slot = slot or pace.slot
         self._gate = gate
         self._max_attempts = max_attempts
         self._sleep = sleep
         self._proceed = proceed
         self._wall_clock = wall_clock
         self._hooks = hooks
+        self._limit = Limit(pace, gate, hooks.paused)
         self._budget = RetryBudget(lambda: pace.gap, sleep=sleep)
         self._back_off = wait_random_exponential(multiplier=BACK_OFF_FIRST, max=BACK_OFF_MOST)
 
     async def deliver(self, correction: Correction, sent: Callable[[], None] = lambda: None) -> Outcome:
         """Send the correction until its verdict is settled or its attempts are used up; call `sent` before each try.
 
-        Raises `Stopping` when the run drains before that, `AccessRefusedError` and `TlsError` when no row can succeed,
+        Raises `Stopping` when the run drains before that, `AccessRefusedError`, `TlsError` and `ProxyRefusedError` when
+        no row can succeed,
         and `OutageError` when the platform was gone for too long; all of them leave the row without an outcome.
         """
         tries = _Tries(correction, sent, SENT_BEFORE if correction.may_be_applied else None, self._gate.outages)
@@ -174,7 +232,7 @@ class Delivery:
         return await self._try(tries)
 
     async def _try(self, tries: _Tries) -> Verdict:
-        return await self._gate.passed(self._pace.slot, partial(self._try_now, tries))
+        return await self._gate.passed(self._slot, partial(self._try_now, tries))
 
     async def _try_now(self, tries: _Tries, sent_at: float) -> Verdict:
         self._proceed()
@@ -190,31 +248,42 @@ class Delivery:
         if verdict.status is Status.IN_DOUBT:
             tries.doubt = verdict
         self._hooks.attempted(tries.correction, tries.total, verdict)
+        # First, since a refused certificate, which leaves its row in doubt, counts as reached from then on.
         self._refuse_to_go_on(answer, verdict, tries.correction)
         self._is_reached = self._is_reached or isinstance(answer, Reply) or answer.may_be_applied
         self._note(answer, verdict, tries)
-        if isinstance(answer, Reply):
-            self._heed(answer, verdict, tries, sent_at)
+        # What the token's request, which went instead, says about the limit was heeded when its answer came.
+        if isinstance(answer, Reply) and not answer.unsent:
+            tries.last_reply = answer
+            self._limit.heed(answer, verdict, sent_at, _teaches(answer, tries.throttled))
         return verdict
 
     def _refuse_to_go_on(self, answer: Answer, verdict: Verdict, correction: Correction) -> None:
         """Raise when no row at all can succeed."""
         if verdict.access_refused:
             words = mask(verdict.message, correction.identifiers)
-            raise AccessRefusedError(f"the platform refused the user name, password or till ({verdict.code}: {words})")
-        if isinstance(answer, Trouble) and answer.code == _TLS_FAILED and not self._is_reached:
+            raise AccessRefusedError(f"{_REFUSED} ({verdict.code}: {words})")
+        if self._is_reached or not isinstance(answer, Trouble):
+            return
+        if answer.code == _TLS_FAILED:
             raise TlsError(f"{answer.message}; check the base URL, the certificates of this machine and its clock")
+        if answer.code == _CERTIFICATE_REFUSED:
+            raise TlsError(answer.message)
+        if answer.code == _PROXY_REFUSED:
+            raise ProxyRefusedError(f"{answer.message}; correct the proxy's user name and password in it")
 
     def _note(self, answer: Answer, verdict: Verdict, tries: _Tries) -> None:
         """Tell the gate what the try says about the platform, and count it where it belongs."""
         sign = sign_of(answer, verdict)
+        is_renewed = isinstance(answer, Reply) and answer.credentials_renewed
+        tries.says_nothing = is_renewed or answer.unsent
         if verdict.throttled:
             tries.throttled += 1
+        elif tries.says_nothing:
+            tries.excused += 1
         elif sign is Sign.UNANSWERED:
             tries.unanswered += 1
-        tries.says_nothing = isinstance(answer, Reply) and answer.password_renewed
-        if tries.says_nothing:
-            tries.excused += 1
+        if is_renewed:
             self._gate.prove_again(tries.password)
         else:
             row_number = tries.correction.row_number
@@ -222,7 +291,8 @@ class Delivery:
                 row_number,
                 sign,
                 verdict.code,
-                throttled=verdict.throttled,
+                # Neither kind uses up a row's attempts, so that time has to end them.
+                throttled=verdict.throttled or answer.unsent,
                 password=tries.password,
                 since=tries.since,
             )
@@ -240,27 +310,6 @@ class Delivery:
         """Return the verdict, its code masked once for all who hear of it: a platform may put anything there."""
         verdict = judge(answer, correction)
         return replace(verdict, code=mask(verdict.code, correction.identifiers)) if verdict.code else verdict
-
-    def _heed(self, reply: Reply, verdict: Verdict, tries: _Tries, sent_at: float) -> None:
-        """Tell the pace what the reply says about the platform's limit, which is the key's and not the row's alone."""
-        tries.last_reply = reply
-        if not verdict.repeat:
-            self._pace.answered(sent_at)
-            return
-        asked_for = reply.retry_after or 0.0
-        self._gate.refuse_to_wait(asked_for)
-        known = self._pace.paused_for
-        if verdict.throttled:
-            self._pace.throttled(sent_at, asked_for, _teaches(reply, tries))
-        elif asked_for:
-            self._pace.pause(asked_for)
-        elif reply.http_status == _SERVICE_UNAVAILABLE:
-            self._pace.strained(sent_at)
-        else:
-            self._pace.answered(sent_at)
-        # Each of many workers may be asked to wait: only a pause that hardly anybody knows of is told.
-        if (paused_for := self._pace.paused_for) - known >= PAUSE_WORTH_TELLING:
-            self._hooks.paused(paused_for)
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds until the next attempt; none after throttling and in an outage: all wait together then."""
@@ -289,9 +338,9 @@ class Delivery:
         )
 
 
-def _teaches(reply: Reply, tries: _Tries) -> Teaches:
-    """Say what a throttled try teaches about the platform's limit."""
-    if tries.throttled > 1:
+def _teaches(reply: Reply, throttled: int) -> Teaches:
+    """Say what a throttled try teaches about the platform's limit; `throttled` counts those of its row, and it."""
+    if throttled > 1:
         return Teaches.NOTHING
     return Teaches.OVERLOAD if reply.http_status == _SERVICE_UNAVAILABLE else Teaches.LIMIT
 

@@ -1,7 +1,7 @@
 """How many tries may be under way: one until the platform has accepted us, one during an outage, else all.
 
-A till is locked after too many wrong passwords, so nothing goes beside the first request until a reply has shown that
-the credentials are good. And while the platform is gone, one row after the other asks whether it is back.
+A till, or a key, is locked after too many wrong tries, so nothing goes beside the first request until a reply has shown
+that the credentials are good. And while the platform is gone, one row after the other asks whether it is back.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Gate:
 
     @property
     def passwords(self) -> int:
-        """How many passwords there were so far: what one has proved says nothing about the next."""
+        """How many credentials there were so far, passwords or tokens: what one has proved says nothing of the next."""
         return self._passwords
 
     async def passed(self, slot: Callable[[], Awaitable[float]], attempt: Callable[[float], Awaitable[_T]]) -> _T:
@@ -108,7 +108,7 @@ class Gate:
 
         `throttled` tries never use up a row's attempts, also when their sign is that nobody answered (a 503 that says
         how long to wait). `password` and `since` are what `passwords` and `finished` said when the try was sent; None
-        for the last password, and for not known.
+        for the last credentials, and for not known.
         """
         was_outage = self._watch.is_outage
         self._watch.note(row_number, sign, remaining=self._remaining(), since=since)
@@ -133,7 +133,7 @@ class Gate:
             )
 
     def prove_again(self, password: int) -> None:
-        """Let one go alone again: the password with that number was replaced, and the new one may be wrong."""
+        """Let one go alone again: the credentials with that number were replaced, and the new ones may be wrong."""
         if password == self._passwords:
             self._passwords += 1
             self._accepted = False

@@ -68,7 +68,7 @@ class Reader:
         """Return the redemption that a correction names, as it is now, or why that is not known.
 
         One question at a time for a row number. Raises what `Delivery.deliver` raises: `Stopping` when the run drains
-        before that, `AccessRefusedError` and `TlsError` when nobody may or can ask, `OutageError`.
+        before that, `AccessRefusedError`, `TlsError` and `ProxyRefusedError` when nobody may or can ask, `OutageError`.
         """
         customer = customer_query(correction)
         if customer is None:

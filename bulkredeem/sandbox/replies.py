@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -45,6 +45,22 @@ def errors_body(code: int, message: str) -> bytes:
     """Return the body of a reply with one error."""
     error = {"status": False, "code": code, "message": message}
     return orjson.dumps({"errors": [error], "warnings": []})
+
+
+def wrapped(reply: Reply) -> Reply:
+    """Return a reply as one hears it who came with a token: errors are wrapped, all else is as it was."""
+    try:
+        body = orjson.loads(reply.body or b"")
+    except orjson.JSONDecodeError:
+        return reply
+    if not isinstance(body, dict) or set(body) != {"errors", "warnings"}:
+        return reply
+    return replace(reply, body=orjson.dumps({"data": None, "errors": body["errors"], "warnings": None}))
+
+
+def token_given(token: str, seconds: float) -> Reply:
+    """Return the reply to key and secret: the token, and how many seconds it lives."""
+    return Reply(status=200, body=orjson.dumps({"data": {"accessToken": token, "ttlSeconds": seconds}, "errors": None}))
 
 
 def refused(status: int, code: int, message: str, *, headers: Mapping[str, str] | None = None) -> Reply:

@@ -24,8 +24,9 @@ from bulkredeem.model import Rate
 from bulkredeem.sandbox.books import Books
 from bulkredeem.sandbox.faults import NOTHING_DONE, Fault, FaultHook, draw
 from bulkredeem.sandbox.readback import read_back
-from bulkredeem.sandbox.replies import Reply, Then, refused, updated
+from bulkredeem.sandbox.replies import Reply, Then, refused, updated, wrapped
 from bulkredeem.sandbox.rules import read_update
+from bulkredeem.sandbox.tokens import Tokens, is_pair
 from bulkredeem.sandbox.values import UNSET_BILL_ID, Applied, Redemption, UpdateRequest
 from bulkredeem.sandbox.window import Window
 
@@ -33,6 +34,8 @@ HOST: Final = "127.0.0.1"
 """The only address it ever listens on: it is a rehearsal, with a password everybody can read."""
 UPDATE_PATH: Final = "/v2/points/updateRedemption"
 READ_BACK_PATH: Final = "/v1.1/customer/redemptions"
+TOKEN_PATH: Final = "/v3/oauth/token/generate"  # noqa: S105 - a path
+TOKEN_HEADER: Final = "X-CAP-API-OAUTH-TOKEN"  # noqa: S105 - a header's name
 _JSON: Final = "application/json"
 _DRIP: Final = 16
 """Bytes between two waits of a dripping reply."""
@@ -68,6 +71,10 @@ class Sandbox:
     """Orders a fault for a precise update; asked before chance is."""
     read_faults: Callable[[Mapping[str, str]], Reply | None] | None = None
     """Answers a read-back's query in the platform's stead; None lets it pass. No other fault concerns read-backs."""
+    token_ttl: float = 300.0
+    """Seconds that a token lives; the documented ones."""
+    token_faults: Callable[[int], Reply | None] | None = None
+    """Answers the n-th good request for a token in the platform's stead; None lets it pass."""
     known: Callable[[str], bool] = _exists
     """Which identifiers exist; by default all but those starting with `NOPE`. `GONE…` is reversed when it exists."""
     permitted: bool = True
@@ -77,7 +84,7 @@ class Sandbox:
     prefix: str = ""
     """A path before those of the platform, like `/gateway`."""
     clock: Callable[[], float] = time.monotonic
-    """Seconds from any start; the limit goes by it."""
+    """Seconds from any start; the limit and the lives of tokens go by it."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """Passes the latency and the waits of a dripping reply."""
 
@@ -89,6 +96,9 @@ class Sandbox:
     """How many updates came while one of the same customer or redemption was under way; each got code 521."""
     reads: int = field(init=False, default=0)
     """How many read-backs were let in."""
+    attributed: list[tuple[str, str]] = field(init=False, default_factory=list)
+    """Entity type and code of whom each update is to be attributed to; of those that came with a token and say so."""
+    _tokens: Tokens = field(init=False, default_factory=Tokens)
     _books: Books = field(init=False, default_factory=Books)
     _window: Window = field(init=False, default_factory=Window)
     _attempts: Counter[str] = field(init=False, default_factory=Counter)
@@ -101,6 +111,15 @@ class Sandbox:
     def applied(self) -> list[Applied]:
         """Every update that took effect, in that order."""
         return self._books.applied
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were given."""
+        return self._tokens.given
+
+    def revoke_tokens(self) -> None:
+        """Let no token count any more that was given so far."""
+        self._tokens.revoke()
 
     @property
     def redemptions(self) -> Mapping[str, Redemption]:
@@ -184,13 +203,19 @@ class Sandbox:
             return web.Response()  # The client went away in the middle of its request: nobody gets this.
         self.requests += 1
         request_id = f"sandbox-{self.requests:06d}"
-        reply = self._turned_away(http) or await self._serve(http, raw)
-        return await self._send(http, reply, request_id)
+        reply = self._turned_away(http, raw) or await self._serve(http, raw)
+        bears_token = TOKEN_HEADER in http.headers or http.path == self._path(TOKEN_PATH)
+        return await self._send(http, wrapped(reply) if bears_token else reply, request_id)
 
     async def _serve(self, http: web.BaseRequest, raw: bytes) -> Reply:
         if http.method == "GET":
             return self._read_back(http.query)
-        return await self._update(http, raw)
+        return await self._update(http, raw) if http.method == "PUT" else self._give_token()
+
+    def _give_token(self) -> Reply:
+        number = self._tokens.next_number()
+        ordered = self.token_faults(number) if self.token_faults else None
+        return ordered or self._tokens.give(self.token_ttl, self.clock())
 
     def _read_back(self, query: Mapping[str, str]) -> Reply:
         self.reads += 1
@@ -200,11 +225,11 @@ class Sandbox:
     def _path(self, path: str) -> str:
         return f"/{self.prefix.strip('/')}".rstrip("/") + path
 
-    def _turned_away(self, http: web.BaseRequest) -> Reply | None:
+    def _turned_away(self, http: web.BaseRequest, raw: bytes) -> Reply | None:
         """Return the refusal of a request that does not get as far as its meaning, or None."""
         if (http.method, http.path) not in self._routes():
-            return refused(404, 404, "There is nothing at this address")
-        if not self._is_authentic(http.headers.get("Authorization", "")):
+            return self._astray(http.path)
+        if not self._knows(http, raw):
             return refused(401, 401, "Authentication failed")
         wait = self._window.wait(self.limit, self.clock()) if self.limit else 0.0
         if wait:
@@ -212,8 +237,26 @@ class Sandbox:
             return refused(429, 429, "API rate limit exceeded", headers={"Retry-After": str(math.ceil(wait))})
         return None if self.permitted else refused(403, 4000, "The till is not authorised for this resource")
 
+    def _astray(self, path: str) -> Reply:
+        allowed = ", ".join(method for method, known in self._routes() if known == path)
+        if allowed:
+            return refused(405, 405, "There is no such method at this address", headers={"Allow": allowed})
+        return refused(404, 404, "There is nothing at this address")
+
     def _routes(self) -> set[tuple[str, str]]:
-        return {("PUT", self._path(UPDATE_PATH)), ("GET", self._path(READ_BACK_PATH))}
+        return {
+            ("PUT", self._path(UPDATE_PATH)),
+            ("GET", self._path(READ_BACK_PATH)),
+            ("POST", self._path(TOKEN_PATH)),
+        }
+
+    def _knows(self, http: web.BaseRequest, raw: bytes) -> bool:
+        """Whether a request comes with key and secret, with a token, or with user name and password."""
+        if http.method == "POST":
+            return is_pair(raw, self.username, self.password)
+        if (token := http.headers.get(TOKEN_HEADER)) is not None:
+            return self._tokens.is_good(token, self.clock())
+        return self._is_authentic(http.headers.get("Authorization", ""))
 
     def _is_authentic(self, authorization: str) -> bool:
         # MD5 because the platform wants it so; it protects nothing, TLS does.
@@ -228,10 +271,16 @@ class Sandbox:
         if isinstance(update, Reply):
             return update
         update = self._numbered(update)
+        self._attribute(http.headers)
         if not self._under_way.isdisjoint(update.locks):
             self.overlaps += 1
             return refused(400, 521, "Several actions are running for the same customer")
         return await self._work(update)
+
+    def _attribute(self, headers: Mapping[str, str]) -> None:
+        whom = [headers.get(f"X-CAP-API-ATTRIBUTION-{name}", "") for name in ("ENTITY-TYPE", "CODE")]
+        if TOKEN_HEADER in headers and any(whom):
+            self.attributed.append((whom[0], whom[1]))
 
     def _numbered(self, update: UpdateRequest) -> UpdateRequest:
         self._updates += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import ssl
 import stat
 import time
 from collections.abc import Callable
@@ -54,5 +53,3 @@ class Probes:
     network_type: Callable[[Path], str] = network_type_of
     is_installed: Callable[[str], bool] = _is_installed
     """Whether there is such a module."""
-    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
-    """How certificates are judged."""

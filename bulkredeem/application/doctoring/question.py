@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from bulkredeem.application.doctoring.findings import CREDENTIALS, Finding, Level, ok, problem, unseen, warning
 from bulkredeem.application.doctoring.probes import Probes
 from bulkredeem.application.pacing import pace_of
-from bulkredeem.application.wiring import client_for
+from bulkredeem.application.wiring import client_for, way_for
+from bulkredeem.client import Way
 from bulkredeem.errors import BulkRedeemError, ConfigurationError, Stopping
 from bulkredeem.model import Answer, Correction, Reply, Trouble
 from bulkredeem.pace import Pace
@@ -43,9 +44,15 @@ _NOBODY: Final = Correction(
 """Whom the question is about. An external id is any text: nobody has this one, as a mobile number of ours might be."""
 _REMEDIES: Final = {
     "NAME_NOT_RESOLVED": "Check base_url, and whether this machine can resolve names.",
-    "TLS_FAILED": "Check the host name in base_url, this machine's clock, and the certificates that it trusts.",
+    "TLS_FAILED": "Check the host name in base_url, this machine's clock, and the certificates that it trusts; and"
+    " when it is about a client certificate, which one client_certificate names, and whether it has expired.",
+    "CERTIFICATE_REFUSED": "Check which certificate client_certificate names, whether it has expired, and whether the"
+    " platform knows the authority that issued it.",
     "CONNECTION_FAILED": "Check base_url, and whether a firewall keeps this machine from reaching it.",
     "CONNECT_TIMEOUT": "Check base_url, and whether a firewall keeps this machine from reaching it.",
+    "TOKEN_NOT_FETCHED": "Check base_url, and ask whoever runs the platform whether it gives tokens to this key.",
+    "PROXY_REFUSED": "Correct the proxy's user name and password in HTTPS_PROXY; they may be locked after wrong tries.",
+    "PROXY_FAILED": "Check HTTPS_PROXY and NO_PROXY, or ask whoever runs the proxy to let this machine through.",
 }
 _ASK_AGAIN: Final = "Ask again in a while; if it stays so, ask whoever runs the platform."
 
@@ -79,9 +86,21 @@ async def _connection(settings: Settings, probes: Probes) -> list[Finding]:
     """Look at how the platform is reached; nothing is found when nobody is there, for the question will tell."""
     if not settings.base_url.startswith("https:"):
         return [ok("connection", "It is http within this machine: a sandbox.")]
+    try:
+        way = way_for(settings)
+    except ConfigurationError as exc:
+        return [unseen("connection", exc)]
+    if way.proxy:
+        # The question goes the whole way, and says when the certificate is not accepted.
+        found = f"It goes through the proxy {way.proxy}; when the platform's certificate ends was not looked at."
+        return [ok("connection", found)]
+    return await _certificate(settings, way, probes)
+
+
+async def _certificate(settings: Settings, way: Way, probes: Probes) -> list[Finding]:
     trust = _REMEDIES["TLS_FAILED"]
     try:
-        ends_at = await _end_of_certificate(settings.base_url, min(settings.timeout, 30.0), probes.tls())
+        ends_at = await _end_of_certificate(settings.base_url, min(settings.timeout, 30.0), way.tls)
     except ssl.SSLCertVerificationError as exc:
         return [problem("connection", f"The platform's certificate is not accepted: {exc.verify_message}.", trust)]
     except ssl.SSLError:
@@ -95,11 +114,11 @@ async def _connection(settings: Settings, probes: Probes) -> list[Finding]:
     return [ok("connection", found)]
 
 
-async def _end_of_certificate(base_url: str, timeout: float, tls: ssl.SSLContext) -> float:  # noqa: ASYNC109  an attempt's
+async def _end_of_certificate(base_url: str, timeout: float, tls: ssl.SSLContext | None) -> float:  # noqa: ASYNC109  an attempt's
     """Return when the platform's certificate ends, in seconds since the epoch. Raises OSError and UnicodeError."""
     parts = urlsplit(base_url)
     async with asyncio.timeout(timeout):
-        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=tls)
+        _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=tls or True)
     try:
         return float(ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"]))
     finally:
@@ -117,42 +136,57 @@ def _pace(settings: Settings, remarks: tuple[str, ...]) -> Finding:
 
 async def _asked(settings: Settings, pace: Pace, probes: Probes) -> list[Finding]:
     """Ask the one question, when there is a slot for it."""
-    client = client_for(settings)
-    try:
+
+    async def slot() -> float:
         async with asyncio.timeout(settings.timeout):
-            sent_at = await pace.slot()
-    except TimeoutError:
-        found = (
-            f"Not asked: there was no slot within {settings.timeout:g} s, since others use them or the platform pauses."
-        )
-        return [warning(CREDENTIALS, found, "Ask again in a while, or when the other run has ended.")]
-    async with client:
+            return await pace.slot()
+
+    async with client_for(settings) as client:
+        try:
+            sent_at = await client.authenticated(slot)()
+        except TimeoutError:
+            found = f"Not asked: there was no slot within {settings.timeout:g} s, since others use them or the platform"
+            remedy = "Ask again in a while, or when the other run has ended."
+            return [warning(CREDENTIALS, f"{found} pauses.", remedy)]
         answer = await client.read_back(customer_query(_NOBODY) or {})
+        has_token = client.asked_aside > 0
     now = probes.wall_clock()
     verdict = judge(answer, _NOBODY)
     if verdict.throttled and isinstance(answer, Reply):
         pace.throttled(sent_at, answer.retry_after or 0.0)
     else:
         pace.answered(sent_at)
-    return [_access(answer, verdict, settings), *_clock(answer, now)]
+    return [_access(answer, verdict, settings, has_token=has_token), *_clock(answer, now)]
 
 
-def _access(answer: Answer, verdict: Verdict, settings: Settings) -> Finding:
-    """Say what an answer means for whoever would send."""
+def _access(answer: Answer, verdict: Verdict, settings: Settings, *, has_token: bool = False) -> Finding:
+    """Say what an answer means for whoever would send; `has_token` says whether a token was given for the question."""
     if isinstance(answer, Trouble):
         words = f"{answer.message[:1].upper()}{answer.message[1:]} ({answer.code})."
         return problem("question", words, _REMEDIES.get(answer.code, _ASK_AGAIN))
     code = verdict.code or _code_within(answer)
     if answer.http_status == _UNAUTHORIZED or code == str(_UNAUTHORIZED):
-        found = f"The platform refuses the user name {settings.username} or its password."
-        return problem(CREDENTIALS, found, "Correct them; a till may be locked after several wrong tries.")
+        return _refused(settings, has_token=has_token)
     if answer.http_status == _FORBIDDEN or code == _NOT_ALLOWED:
         found = f"The platform knows {settings.username}, and does not permit it to ask ({code})."
         return problem(CREDENTIALS, found, "Ask whoever owns the till's access group for the permission.")
-    return _not_refused(answer, verdict, settings)
+    return _not_refused(answer, verdict, settings, has_token=has_token)
 
 
-def _not_refused(reply: Reply, verdict: Verdict, settings: Settings) -> Finding:
+def _refused(settings: Settings, *, has_token: bool) -> Finding:
+    """Say which of our words the platform does not believe."""
+    if has_token:
+        found = f"The platform accepts the key {settings.username} and its secret, and refuses the token that it gave."
+        remedy = (
+            "Ask whoever runs the platform whether this key's tokens are good for redemptions; or try --auth basic."
+        )
+        return problem(CREDENTIALS, found, remedy)
+    whom, what, who = ("key", "secret", "key") if settings.auth == "oauth" else ("user name", "password", "till")
+    found = f"The platform refuses the {whom} {settings.username} or its {what}."
+    return problem(CREDENTIALS, found, f"Correct them; a {who} may be locked after several wrong tries.")
+
+
+def _not_refused(reply: Reply, verdict: Verdict, settings: Settings, *, has_token: bool) -> Finding:
     """Say whether a reply that refuses nobody lets us in, or leaves that open."""
     if reply.http_status == _NOT_FOUND or reply.http_status in _REDIRECTS:
         found = f"There is nothing of the platform at {settings.base_url} (HTTP {reply.http_status})."
@@ -160,7 +194,8 @@ def _not_refused(reply: Reply, verdict: Verdict, settings: Settings) -> Finding:
     if verdict.throttled:
         return warning(CREDENTIALS, "Not known: the platform throttles just now.", "Ask again in a while.")
     if _is_of_the_older_api(reply):
-        found = "Accepted for a question. Whether updates are permitted, too, only the first update can tell."
+        for_what = "Key and secret are accepted, and their token is for" if has_token else "Accepted for"
+        found = f"{for_what} a question. Whether updates are permitted, too, only the first update can tell."
         return ok(CREDENTIALS, found)
     words = verdict.message or "the answer is not one of the platform's"
     return warning(CREDENTIALS, f"Not known: {words}.", f"Check base_url. {_ASK_AGAIN}")
