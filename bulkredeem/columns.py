@@ -37,6 +37,11 @@ _CUSTOM_FIELD = re.compile(r"custom[\s_.\-]*fields(?:[\s_\-]*\.|[\s_\-])\s*(?P<n
 """One separator, and then the name exactly: `customFields._x` is the custom field `_x`."""
 _IDENTIFIERS = (Column.REDEMPTION_ID, Column.EXTERNAL_REFERENCE_NUMBER)
 _FIELDS = (Column.BILL_NUMBER, Column.BILL_ID, Column.PURPOSE)
+_LIKE_A_CELL = re.compile(r"\d{5}|\d(?:[ ().-]{1,2}\d|\d){8}|@")
+"""Found in mobile numbers, as people write them too, ids and e-mail addresses; hardly ever in the name of a column."""
+_NO_HEADER = "The file seems to have no header, but a row in its place: put the names of the columns above it."
+_ENDS = 4
+"""Characters of a cell that are shown at most."""
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CANONICAL = f"{', '.join(Column)} and {CUSTOM_FIELD_PREFIX}<name>"
 
@@ -56,9 +61,12 @@ class ColumnMap:
 
     def in_words(self) -> str:
         """Say which columns are used as what, and which are only carried along: a person must be able to object."""
-        used = [name if header == name else f"{header.strip()} as {name}" for header, name in self.pairs()]
+        used = [
+            shown_header(name) if header == name else f"{shown_header(header.strip())} as {shown_header(name)}"
+            for header, name in self.pairs()
+        ]
         carried = [
-            header.strip() or "(no name)"
+            shown_header(header.strip()) or "(no name)"
             for index, header in enumerate(self.headers)
             if index not in self.used.values()
         ]
@@ -79,6 +87,21 @@ def is_ours(header: Sequence[str]) -> bool:
     if "mend_by" in found:
         return len(found) >= (_ENOUGH_WITH_BOTH if "error_message" in found else _ENOUGH_WITH_MEND_BY)
     return found.keys() >= {*RESULT_TAIL} or len(found) >= _ENOUGH or len(found.keys() & _OURS_ALONE) >= _ENOUGH_ALONE
+
+
+def shown_header(header: str) -> str:
+    """Return what may be shown of a header: of one that looks like a customer's mobile number or e-mail, its end.
+
+    A file without a header has a row in its place, and sentences that name its columns travel.
+    """
+    return _end_of(header) if _LIKE_A_CELL.search(header) else header
+
+
+def listed(headers: Iterable[str], most: int = 20) -> str:
+    """Return headers in quotes, at most so many of them, as far as they may be shown."""
+    names = list(headers)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(shown_header(name)) for name in names[:most]) + more
 
 
 def carried_name(header: str) -> str:
@@ -110,6 +133,8 @@ def map_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> ColumnMa
     columns = chosen | named
     problems += _repeated(headers, columns)
     problems += [] if problems else _missing(headers, set(columns.values()))
+    if problems and _is_a_row(headers):
+        problems.insert(0, _NO_HEADER)
     if problems:
         raise ValueError(" ".join(problems))
     return ColumnMap(headers=tuple(headers), used={name: index for index, name in columns.items()})
@@ -138,7 +163,7 @@ def _explicit_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> tu
         elif count == 1:
             chosen[trimmed.index(wanted)] = name
         elif count == 0:
-            problems.append(f"The map names the column {header!r}, which the file does not have: {_listed(headers)}.")
+            problems.append(f"The map names the column {header!r}, which the file does not have: {_had(headers)}.")
         else:
             problems.append(f"The map names the column {header!r}, which the file has {count} times: rename one.")
     return chosen, problems
@@ -147,7 +172,7 @@ def _explicit_columns(headers: Sequence[str], explicit: Mapping[str, str]) -> tu
 def _repeated(headers: Sequence[str], columns: Mapping[int, str]) -> list[str]:
     repeated = [name for name, count in Counter(columns.values()).items() if count > 1]
     return [
-        f"{len(sources)} columns are all {name}: {_listed(sources)}. Remove or rename all but one."
+        f"{len(sources)} columns are all {shown_header(name)}: {listed(sources)}. Remove or rename all but one."
         for name in repeated
         if (sources := [headers[index] for index, used_as in sorted(columns.items()) if used_as == name])
     ]
@@ -165,7 +190,7 @@ def _missing(headers: Sequence[str], names: set[str]) -> list[str]:
     if not lacking:
         return []
     problem = (
-        f"There is no column for {'; nor for '.join(lacking)}. The file has {_listed(headers)}."
+        f"There is no column for {'; nor for '.join(lacking)}. The file has {_had(headers)}."
         f" Rename a column, or say which is which: --map 'Bill No=billNumber'.{_delimiter_hint(headers)}"
     )
     return [problem]
@@ -180,7 +205,18 @@ def _delimiter_hint(headers: Sequence[str]) -> str:
     return ""
 
 
-def _listed(headers: Iterable[str], most: int = 20) -> str:
-    quoted = [repr(header) for header in headers]
-    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + more
+def _had(headers: Sequence[str]) -> str:
+    """List what the file has; of a row nothing is shown whole, since a customer's name looks like any header."""
+    return listed(map(_end_of, headers) if _is_a_row(headers) else headers)
+
+
+def _is_a_row(headers: Sequence[str]) -> bool:
+    """Say whether what stands where the header must is a row: something looks like a cell, and no name is known."""
+    return any(map(_LIKE_A_CELL.search, headers)) and not any(map(canonical_name, headers))
+
+
+def _end_of(cell: str) -> str:
+    """Return the end of a cell, so that somebody who has the file finds it there; a quarter of it at most."""
+    cell = cell.strip()
+    shown = min(_ENDS, len(cell) // 4)
+    return f"•••{cell[len(cell) - shown :]}" if cell else ""

@@ -16,6 +16,7 @@ from bulkredeem.columns import (
     carried_name,
     is_ours,
     map_columns,
+    shown_header,
 )
 from bulkredeem.model import Column
 
@@ -148,6 +149,36 @@ def test_each_need_is_named_alone(lacking: str, words: str) -> None:
 def test_another_delimiter_is_noticed(header: str, name: str) -> None:
     """One wide column with delimiters in it is a file saved with those, and the message says so."""
     assert f"separated by {name}: --delimiter " in complaint([header])
+
+
+@pytest.mark.parametrize("explicit", [{}, {"Bill No": "billNumber"}])
+def test_a_row_where_the_header_must_stand_is_not_quoted(explicit: dict[str, str]) -> None:
+    """Only the ends of its cells: enough to find the file, and nobody's name or number."""
+    said = complaint(["9001", "B-1", "Asha Rao", "919876543210", "asha@example.com"], explicit)
+    assert "seems to have no header" in said
+    assert "'•••1', '•••', '•••ao', '•••210', '•••.com'" in said
+    assert not any(cell in said for cell in ("9001", "Asha", "919876543210", "asha@"))
+
+
+@pytest.mark.parametrize("cell", ["919876543210", "98765 01234", "+91 987 650 12 34", "asha@example.com"])
+def test_of_names_that_look_like_cells_the_end_is_shown(cell: str) -> None:
+    """Beside columns that are known, it is a header all the same."""
+    said = complaint(["redemptionId", "Bill No 12", cell])
+    assert "'redemptionId', 'Bill No 12', '•••" in said
+    assert cell not in said
+    assert "no header" not in said
+    assert ColumnMap(headers=("billId", cell), used={"billId": 0}).in_words() == (
+        f"uses billId; carries along {shown_header(cell)}"
+    )
+
+
+@given(st.text())
+def test_at_most_a_quarter_of_a_cell_is_shown(text: str) -> None:
+    """However short it is."""
+    cell = f"{text}@"
+    shown = shown_header(cell).removeprefix("•••")
+    assert cell.strip().endswith(shown)
+    assert 4 * len(shown) <= len(cell.strip())
 
 
 def test_a_repeated_column_is_refused_in_whatever_spelling() -> None:

@@ -209,11 +209,11 @@ class Secure:
     base_url: str
     requests: list[bytes]
 
-    def trusted(self) -> ssl.SSLContext:
-        """Return what trusts its authority."""
-        tls = ssl.create_default_context()
-        self.authority.configure_trust(tls)
-        return tls
+    def trusted(self) -> Path:
+        """Return a file with the certificate of its authority."""
+        path = Path("authority.pem")
+        self.authority.cert_pem.write_to_path(str(path))
+        return path
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ async def secure(nothing_configured: Path, monkeypatch: pytest.MonkeyPatch) -> A
 async def test_how_long_a_certificate_lasts(secure: Callable[[int], Any], days: int, level: Level) -> None:
     """The days until a certificate ends are told, and a warning comes before that."""
     server = await secure(days)
-    finding = worst(await look(Probes(tls=server.trusted)), "connection")
+    finding = worst(await look(ca_bundle=server.trusted()), "connection")
     assert (finding.level, f"ends in {days} days" in finding.found) == (level, True), finding
 
 
@@ -268,8 +268,8 @@ async def test_a_certificate_that_nobody_trusts(secure: Callable[[int], Any]) ->
 async def test_a_clock_for_which_a_certificate_has_ended(secure: Callable[[int], Any]) -> None:
     """Days are counted by the clock that is asked, also when they are over."""
     server = await secure(90)
-    probes = Probes(tls=server.trusted, wall_clock=lambda: time.time() + 100 * 24 * HOUR)
-    assert worst(await look(probes), "connection").level is Level.WARNING
+    probes = Probes(wall_clock=lambda: time.time() + 100 * 24 * HOUR)
+    assert worst(await look(probes, ca_bundle=server.trusted()), "connection").level is Level.WARNING
 
 
 async def test_nobody_speaks_tls(configured: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,6 +458,14 @@ async def test_folders_of_runs_that_are_none(nothing_configured: Path) -> None:
     (reports / "20261126T000000Z-bbbb" / "journal.sqlite").write_text("no journal")
     words = [words for _, words in found(await look(), "runs")]
     assert [each.partition(":")[0] for each in words] == ["Died before anything was sent", "Cannot be read"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody but an administrator may give a folder away")
+async def test_a_run_that_others_have_put_there(rehearsal: Rehearsal) -> None:
+    """It is told apart: `resume` would not go on with it."""
+    folder = await rehearsal.stopped(rehearsal.file(20))
+    os.chown(folder, 4_000_111, -1)
+    assert found(await look(), "runs") == [(Level.WARNING, f"In folders of other users: {folder.name}.")]
 
 
 async def test_a_damaged_ledger(nothing_configured: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +28,9 @@ from bulkredeem.codes import MendBy
 from bulkredeem.errors import ConfigurationError, ExitCode
 from bulkredeem.model import Status
 from bulkredeem.notices import AS_PLANNED, MEMORY, Ended, EndedRun, Notices, notice_of, require
+from bulkredeem.notices.metrics import write_metrics
+from bulkredeem.notices.ping import Ping, require_address
+from bulkredeem.notices.sending import Surroundings
 from bulkredeem.notices.words import LONGEST
 from bulkredeem.settings import Settings
 from bulkredeem.summary import Ending, ErrorGroup, RunInfo, RunState, Summary, closing_sentence, next_steps
@@ -459,6 +463,77 @@ async def test_no_secret_gets_into_remarks_or_logs(
     assert SECRET not in caplog.text
 
 
+@pytest.fixture(name="proxy")
+async def _proxy(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Listener]:
+    """Give a server that all variables name as the proxy."""
+    proxy = Listener()
+    async with served(proxy.answer) as proxy.port:
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        yield proxy
+
+
+@pytest.mark.parametrize("past", ["", "intern.example.com", "*"])
+async def test_what_goes_to_this_machine_goes_through_no_proxy(
+    configured: SettingsMaker, listener: Listener, proxy: Listener, monkeypatch: pytest.MonkeyPatch, past: str
+) -> None:
+    """Whatever is to go past it besides; and the environment is afterwards as it was."""
+    monkeypatch.setenv("no_proxy", past)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    before = dict(os.environ)
+    urls = f"{listener.url('/a', 'json')} json://localhost:{listener.port}/b"
+    await notices(configured(notify_urls=urls, ping_url=listener.url("/p"))).ended(ended())
+    assert sorted(path for path, _ in listener.asked) == ["/a", "/b", "/p/1"]
+    assert proxy.asked == []
+    assert dict(os.environ) == before
+
+
+async def test_a_notice_to_another_machine_goes_through_the_proxy(
+    configured: SettingsMaker, proxy: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for most programs; a ping goes through none."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    settings = configured(notify_urls="json://hook.invalid/n", ping_url="http://watch.invalid/p")
+    [remark] = await notices(settings).ended(ended())
+    assert remark.startswith("The ping to http://watch.invalid failed: no answer came")
+    assert [path for path, _ in proxy.asked] == ["/n"]
+
+
+async def test_nothing_of_a_netrc_is_sent(
+    configured: SettingsMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither with a notice nor with a ping."""
+    credentials: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        credentials.append(request.headers.get("Authorization"))
+        return web.Response()
+
+    write(tmp_path / "netrc", f"default login till password {SECRET}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with served(answer) as port:
+        url = f"127.0.0.1:{port}/x"
+        assert await notices(configured(notify_urls=f"json://{url}", ping_url=f"http://{url}")).ended(ended()) == ()
+    assert credentials == [None, None]
+    assert os.environ["NETRC"] == str(tmp_path / "netrc")
+
+
+def test_the_surroundings_stay_narrow_until_the_last_notice_is_out() -> None:
+    """Several go at once, each in a thread of its own."""
+    environment = {"NO_PROXY": "a.example"}
+    surroundings = Surroundings(environment)
+    with surroundings.narrowed():
+        with surroundings.narrowed():
+            pass
+        assert environment == {
+            "NETRC": os.devnull,
+            "no_proxy": "a.example,localhost,127.0.0.1,::1",
+            "NO_PROXY": "a.example,localhost,127.0.0.1,::1",
+        }
+    assert environment == {"NO_PROXY": "a.example"}
+
+
 async def told_of(settings: Settings, listener: Listener, *codes: ExitCode) -> list[int]:
     """Return the exit codes of those commands, one after another, of which a notice arrived."""
     known = []
@@ -663,6 +738,21 @@ async def test_the_exporter_may_read_the_metrics_and_finds_no_half_of_them(
     assert (folder / "bulkredeem.prom").stat().st_mode & 0o777 == 0o644
 
 
+def test_metrics_are_written_through_no_link(tmp_path: Path) -> None:
+    """The exporter's folder may be others', too: a link under any name that they can foresee leads us nowhere else."""
+    path, elsewhere = tmp_path / "bulkredeem.prom", tmp_path / "elsewhere"
+    elsewhere.write_text("somebody's own")
+    elsewhere.chmod(0o600)
+    for name in (path.name, f".{path.name}.part", f"{path.name}.{os.getpid()}.{threading.get_ident()}"):
+        (tmp_path / name).symlink_to(elsewhere)
+    write_metrics(path, ended(), None)
+    assert elsewhere.read_text() == "somebody's own"
+    assert elsewhere.stat().st_mode & 0o777 == 0o600
+    assert not path.is_symlink()
+    assert values_of(path)["exit_code", ""] == 1
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 async def test_metrics_that_cannot_be_written_are_a_remark(configured: SettingsMaker, tmp_path: Path) -> None:
     """It names the file."""
     path = tmp_path / "nowhere" / "bulkredeem.prom"
@@ -707,12 +797,41 @@ def test_addresses_that_nobody_can_use_are_named_by_their_places_alone(
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("url", [SECRET, f"ftp://example.com/{SECRET}", f"https:///{SECRET}", f"http://[{SECRET}"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        f"ftp://example.com/{SECRET}",
+        f"https:///{SECRET}",
+        f"http://[{SECRET}",
+        f"http://x.invalid%{SECRET}/",
+        f"http://x.invalid|{SECRET}",
+        f"http://[::1].{SECRET}/",
+        f"http://x.invalid:{SECRET}/",
+        f"http://x.invalid/{SECRET}\x1b",
+        f"http://x..{SECRET}/",
+    ],
+)
 def test_a_ping_address_that_is_none_is_refused_without_quoting_it(configured: SettingsMaker, url: str) -> None:
     """It may be all token, too."""
     with pytest.raises(ConfigurationError, match="BULKREDEEM_PING_URL is not an address") as raised:
         require(configured(ping_url=url))
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://hc-ping.com/night", "https://hc-ping.com"),
+        ("http://health_checks:8000/ping/night", "http://health_checks:8000"),
+        ("http://[::1]:8000/night", "http://[::1]:8000"),
+        ("https://münchen.example/night", "https://münchen.example"),
+    ],
+)
+def test_a_ping_is_named_by_its_host(url: str, name: str) -> None:
+    """As it is written in the address."""
+    require_address(url)
+    assert Ping(url).name == name
 
 
 def test_to_say_when_and_not_to_whom_is_refused(configured: SettingsMaker) -> None:

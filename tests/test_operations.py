@@ -17,6 +17,7 @@ from bulkredeem.errors import ExitCode
 from bulkredeem.notices import AS_PLANNED, LIMIT, Ended
 from bulkredeem.notices.metrics import samples
 from bulkredeem.settings import ENV_PREFIX, Settings
+from bulkredeem.settings.credentials import credential_name
 
 PAGES: Final = Path(__file__).parent.parent / "docs" / "operations"
 UNITS: Final = sorted((PAGES / "systemd").iterdir())
@@ -118,7 +119,7 @@ def test_no_unit_holds_a_secret() -> None:
     """The password comes as a credential, and the rest from a file that only root reads."""
     for unit in SERVICES:
         service = section(unit, "Service")
-        assert ("Environment", "BULKREDEEM_PASSWORD_FILE=%d/till-password") in service
+        assert ("LoadCredential", f"{credential_name('password')}:/etc/bulkredeem/till-password") in service
         assert not [value for key, value in service if key == "Environment" and re.search("PASSWORD=|URL", value)]
 
 

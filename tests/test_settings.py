@@ -21,8 +21,9 @@ SECRET = "hush-hush-9"
 def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give each test an empty working directory and an environment without settings."""
     for name in os.environ:
-        if name.upper().startswith("BULKREDEEM_"):
+        if name.upper().startswith("BULKREDEEM_") or name == "CREDENTIALS_DIRECTORY":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     monkeypatch.chdir(tmp_path)
 
 
@@ -59,6 +60,14 @@ def test_the_defaults_are_those_that_are_promised() -> None:
         "base_url": "",
         "username": "",
         "password_file": None,
+        "notify_urls_file": None,
+        "ping_url_file": None,
+        "auth": "basic",
+        "attribution_entity_type": "",
+        "attribution_code": "",
+        "ca_bundle": None,
+        "client_certificate": None,
+        "client_key": None,
         "reports": Path("reports"),
         "state_dir": None,
         "rate": "100/min",
@@ -365,6 +374,22 @@ def test_a_password_file_that_cannot_be_read_is_named(environment: Any, name: st
         load_settings({}).resolve_password()
     assert name in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["notify_urls", "ping_url"])
+def test_an_address_that_is_said_twice_is_refused(environment: Any, name: str) -> None:
+    """As with the password: nobody can say which of the two was meant."""
+    environment(**{name: f"https://{SECRET}.example", f"{name}_file": "address"})
+    said = complaint()
+    assert f"BULKREDEEM_{name.upper()} and BULKREDEEM_{name.upper()}_FILE are both set" in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize("key", ["notify_urls_file", "ping_url_file"])
+def test_the_file_of_an_address_is_refused_in_the_configuration_file(key: str) -> None:
+    """Whoever can write such files would decide what is read."""
+    write_file(f"{key} = 'address'")
+    assert f"holds {key!r}: it may hold a secret" in complaint()
 
 
 @pytest.mark.parametrize("key", ["password", "password_file"])
@@ -735,6 +760,12 @@ def test_a_backlog_is_done_first_or_last(environment: Any) -> None:
 OTHERS: dict[str, Any] = {
     "base_url": "https://eu.api.example.com",
     "username": "till.backoffice",
+    "auth": "oauth",
+    "attribution_entity_type": "TILL",
+    "attribution_code": "till.7",
+    "ca_bundle": "ours.pem",
+    "client_certificate": "we.pem",
+    "client_key": "we.key",
     "reports": "elsewhere",
     "state_dir": "state",
     "rate": "7/s",
@@ -793,12 +824,13 @@ OF_THE_COMMAND = {
     *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog", "environment"),
     *("unattended", "yes", "when_busy", "same_file", "wait_for_file", "settled_for", "min_rows", "canary"),
     *("expect_program_id", "by", "reason", "show_pii", "notify", "metrics_file"),
+    *("auth", "attribution_entity_type", "attribution_code", "ca_bundle", "client_certificate", "client_key"),
 }
 ASKED_FOR = {
     *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),
     *("resend", "allow_older", "max_refused", "no_guard", "xlsx"),
 }
-SECRETS = {"password", "password_file", "notify_urls", "ping_url"}
+SECRETS = {"password", "password_file", "notify_urls", "notify_urls_file", "ping_url", "ping_url_file"}
 OF_THE_ROWS = Settings.model_fields.keys() - OF_THE_COMMAND - ASKED_FOR - SECRETS - {"base_url", "username"}
 
 

@@ -14,6 +14,7 @@ import tomlkit
 from bulkredeem.columns import canonical_name, map_columns
 from bulkredeem.model import CUSTOM_FIELD_PREFIX, Column
 from bulkredeem.settings import CONFIG_FILE, ENV_PREFIX
+from bulkredeem.settings.credentials import credential_name
 from bulkredeem.settings.sources import problem_with
 
 ENVIRONMENT_EXAMPLE: Final = ".env.example"
@@ -147,20 +148,24 @@ def configuration_text(answers: Answers) -> str:
 def environment_example() -> str:
     """Return the text of `.env.example`: the variables that hold secrets, without any."""
     return f"""\
-# What bulkredeem takes from the environment only, since it is secret. Copy this file to .env, fill it in there, let
+# What stands in no configuration file of bulkredeem, since it is secret. Copy this file to .env, fill it in there, let
 # nobody else read it (chmod 600 .env), and keep it out of version control. bulkredeem does not read it by itself:
 #   set -a; . ./.env; set +a      in a shell
 #   EnvironmentFile=/path/.env    in a systemd unit
 #   docker run --env-file .env    in a container
 # All other settings may stand in {CONFIG_FILE}.
 
-# The path of a file that holds the till's password and nothing else:
+# The path of a file that holds the till's password and nothing else. Without it and the next, the password comes from
+# systemd's credential {credential_name("password")}, from the keyring, or from whoever sits at the terminal:
 {ENV_PREFIX}PASSWORD_FILE=
 # Or the password itself; one of the two, not both:
 #{ENV_PREFIX}PASSWORD=
 
-# Where notices go, in the form that apprise reads, separated by blanks; may hold tokens and passwords:
+# Where notices go, in the form that apprise reads, separated by blanks; may hold tokens and passwords. Itself, or the
+# path of a file that holds it:
 #{ENV_PREFIX}NOTIFY_URLS=
-# An address that is asked for when a command begins, has succeeded or has failed:
+#{ENV_PREFIX}NOTIFY_URLS_FILE=
+# An address that is asked for when a command begins, has succeeded or has failed. Itself, or the path of a file:
 #{ENV_PREFIX}PING_URL=
+#{ENV_PREFIX}PING_URL_FILE=
 """

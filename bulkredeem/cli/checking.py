@@ -17,10 +17,12 @@ from rich.text import Text
 from bulkredeem.application import CheckReport, DryRun, check_file, dry_run
 from bulkredeem.cli.ending import show_closing, show_groups
 from bulkredeem.cli.progress import duration_in_words
-from bulkredeem.cli.streams import as_text, complain, write_json_line
-from bulkredeem.cli.terminal import harmless, make_console, say, say_whole
+from bulkredeem.cli.streams import as_text, complain, harmless, write_json_line
+from bulkredeem.cli.terminal import make_console, say, say_whole
+from bulkredeem.columns import shown_header
 from bulkredeem.errors import BulkRedeemError, ExitCode
 from bulkredeem.loader import name_of
+from bulkredeem.masking import mask
 from bulkredeem.model import Column
 from bulkredeem.moments import time_in_words
 from bulkredeem.page import PAGE
@@ -105,14 +107,14 @@ def _show_reading(path: Path, report: CheckReport, settings: Settings, console: 
     for title in ("column", "is used as", "filled", "distinct", "looks like"):
         table.add_column(title, justify="right" if title in ("filled", "distinct") else "left", overflow="fold")
     for header, name in report.columns.pairs():
-        table.add_row(Text(harmless(header.strip())), Text(name), *_looks(report, name))
+        table.add_row(Text(harmless(shown_header(header.strip()))), Text(shown_header(name)), *_looks(report, name))
     # In a pipe there is no width to keep to.
     wide = console if console.is_terminal else Console(file=console.file, width=_WIDE, highlight=False, emoji=False)
     wide.print(table)
     for name, assumed in _assumed(report, settings).items():
         say(console, f"There is no column {name}: {assumed} is taken for every row.")
     used = set(report.columns.used.values())
-    carried = [header.strip() for index, header in enumerate(report.columns.headers) if index not in used]
+    carried = [shown_header(header.strip()) for index, header in enumerate(report.columns.headers) if index not in used]
     if carried:
         say(console, f"Carried along: {', '.join(name or '(no name)' for name in carried)}.")
 
@@ -132,8 +134,13 @@ def _looks(report: CheckReport, name: str) -> tuple[Text, ...]:
     if field is None:
         return (Text("-"), Text("-"), Text(""))
     shapes = ", ".join(shape for shape, _ in field.shapes[:2])
-    example = f" ({field.example[0]})" if field.example else ""
+    example = f" ({_shown(name, field.example[0])})" if field.example else ""
     return Text(f"{field.filled:,}"), Text(f"{field.distinct:,}"), Text(harmless(f"{shapes}{example}"))
+
+
+def _shown(name: str, value: str) -> str:
+    """Return what may be shown of a value: bills are numbers, but what else people write may name a customer."""
+    return value if name in (Column.BILL_NUMBER, Column.BILL_ID) else mask(value, {})
 
 
 def _show_samples(report: CheckReport, console: Console) -> None:

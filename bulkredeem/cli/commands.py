@@ -38,7 +38,7 @@ _LOOKS = frozenset({"json", "quiet"})
 """Options that say how a command looks; the next one decides that for itself."""
 _WHICH = frozenset({"config", "profile"})
 """Options that a command needs again which sends nothing."""
-_WHERE = _WHICH | {"state_dir"}
+_WHERE = _WHICH | {"state_dir", "auth", "ca_bundle"}
 """Options that a command which goes on with a run needs again: the others are in the run's journal."""
 
 app = typer.Typer(
@@ -89,6 +89,8 @@ def run(
     *,
     dry_run: options.DryRun = False,
     base_url: options.BaseUrl = None,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -159,6 +161,8 @@ def resume(
     run: options.OptionalRun = None,
     *,
     if_any: options.IfAny = False,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -205,6 +209,8 @@ def retry(
     *,
     status: options.Statuses = None,
     code: options.Codes = None,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -282,6 +288,27 @@ def report(
 
 
 @app.command()
+def audit(
+    context: typer.Context,
+    run: options.RunName,
+    *,
+    reports: options.Reports = None,
+    json: options.Json = None,
+    quiet: options.Quiet = None,
+    config: options.Config = None,
+    profile: options.Profile = None,
+) -> None:
+    """Derive every count and hash of a run once more, and say what was changed since by accident.
+
+    Nothing is written. Exits 0 when all is as it was, 1 when something differs.
+    """
+    from bulkredeem.cli.auditing import audit as look_for_changes
+
+    settings = _settings(context)
+    raise typer.Exit(look_for_changes(run, settings, _typed(context, settings)))
+
+
+@app.command()
 def abandon(
     context: typer.Context,
     run: options.RunName,
@@ -337,6 +364,8 @@ def undo(
     context: typer.Context,
     run: options.RunName,
     *,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -381,6 +410,8 @@ def verify(
     *,
     every: options.Every = False,
     at_once: options.AtOnce = False,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -413,6 +444,8 @@ def compare(
     files: options.Comparables,
     *,
     base_url: options.BaseUrl = None,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,
@@ -510,6 +543,8 @@ def doctor(
     context: typer.Context,
     *,
     base_url: options.BaseUrl = None,
+    auth: options.Auth = None,
+    ca_bundle: options.CaBundle = None,
     reports: options.Reports = None,
     state_dir: options.StateDir = None,
     rate: options.RateOption = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -11,14 +12,15 @@ import orjson
 from rich.console import Console
 
 from bulkredeem.application.doctoring import Diagnosis, Finding, Level, Probes, diagnose
+from bulkredeem.cli.asking import find_password
 from bulkredeem.cli.running import signals
 from bulkredeem.cli.streams import write_json_line
 from bulkredeem.cli.terminal import make_console, say
-from bulkredeem.errors import ExitCode, Stopping
+from bulkredeem.errors import ConfigurationError, ExitCode, Stopping
 from bulkredeem.processor import Stop
 from bulkredeem.settings import Settings
 from bulkredeem.settings.fields import SECRETS
-from bulkredeem.settings.sources import Origin
+from bulkredeem.settings.sources import Origin, with_password
 from bulkredeem.summary import counted
 
 _COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
@@ -33,6 +35,9 @@ async def examine(settings: Settings, origins: Mapping[str, Origin], *, probes: 
     console, stop = make_console(on_stderr=settings.json_summary), Stop()
     try:
         with signals(stop, console):
+            with suppress(ConfigurationError):  # what cannot be read is a finding
+                await find_password(settings, stop)
+            origins = with_password(origins, settings)
             diagnosis = await diagnose(settings, origins, sleep=stop.sleep, probes=probes)
     except Stopping:
         say(console, "Stopped before the platform was asked.")

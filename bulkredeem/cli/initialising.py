@@ -29,7 +29,7 @@ from bulkredeem.application.initialising import (
     tidied,
 )
 from bulkredeem.cli.terminal import make_console, say, say_whole
-from bulkredeem.columns import canonical_name
+from bulkredeem.columns import canonical_name, shown_header
 from bulkredeem.errors import ConfigurationError, DeclinedError, ExitCode, ReportError
 from bulkredeem.model import CUSTOM_FIELD_PREFIX, Column, Reading
 from bulkredeem.settings import CONFIG_FILE, ENV_PREFIX, Settings
@@ -134,17 +134,19 @@ def _mapped(console: Console, file: Path, headers: Sequence[str]) -> dict[str, s
     say(console, f"The columns of {file}:", style="bold")
     for number, header in enumerate(headers, start=1):
         name = known.get(header.strip())
-        say(console, f"{number:>3}  {header.strip() or '(no name)'}{f', used as {name}' if name else ''}")
+        say(console, f"{number:>3}  {shown_header(header.strip()) or '(no name)'}{f', used as {name}' if name else ''}")
     chosen: dict[str, str] = {}
     needs = needs_of(known.values())
     if needs.identifier:
         header = _column("Which column names the redemption?", headers, chosen)
-        chosen[header] = _kind(f"Is {header!r} redemptionId or externalReferenceNumber?", IDENTIFIERS)
+        chosen[header] = _kind(f"Is {shown_header(header)!r} redemptionId or externalReferenceNumber?", IDENTIFIERS)
     if needs.customer:
         header = _column("Which column holds the customer's mobile number or other id?", headers, chosen)
         chosen[header] = Column.IDENTIFIER_VALUE
     while needs.value and (header := _column(_value_question(chosen), headers, chosen, may_end=_sets(chosen))):
-        chosen[header] = _kind(f"What is {header!r}: billNumber, billId, purpose or customFields.NAME?", FIELDS)
+        chosen[header] = _kind(
+            f"What is {shown_header(header)!r}: billNumber, billId, purpose or customFields.NAME?", FIELDS
+        )
     for name, question in _KINDS.items():
         open_ones = [header for header in headers if header.strip() and header.strip() not in {*known, *chosen}]
         if name not in known.values() and open_ones and (header := _column(question, headers, chosen, may_end=True)):

@@ -20,6 +20,14 @@ BaseUrl = Annotated[
     str | None,
     typer.Option("--base-url", metavar="URL", help="The platform's address, with an optional path prefix."),
 ]
+Auth = Annotated[
+    str | None,
+    typer.Option("--auth", metavar="HOW", help="basic, or oauth: a key and its secret for a token. [default: basic]"),
+]
+CaBundle = Annotated[
+    Path | None,
+    typer.Option("--ca-bundle", metavar="FILE", help="Trust these certificates (PEM), and not this machine's."),
+]
 Reports = Annotated[
     Path | None,
     typer.Option("--reports", metavar="DIR", help="Folder that gets a folder for each run. [default: reports]"),

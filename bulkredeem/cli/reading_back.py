@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from bulkredeem.application import Terms, comparing, find_run, newest_in, verifying
+from bulkredeem.application import Terms, at_its_system, comparing, find_run, newest_in, verifying
 from bulkredeem.application.comparing import Comparison, Result
 from bulkredeem.application.verifying import Verified
+from bulkredeem.cli.asking import find_password
 from bulkredeem.cli.ending import show_ending, show_groups
 from bulkredeem.cli.progress import observer_for
 from bulkredeem.cli.running import signals
@@ -36,7 +37,7 @@ async def verify_run(
     console = make_console(on_stderr=settings.json_summary)
     folder = newest_in(settings.reports) if name is None else find_run(settings.reports, name)
     try:
-        with _terms(settings, console, typed) as terms:
+        async with _terms(at_its_system(folder, settings), console, typed) as terms:
             found = await verifying.verify_run(folder, settings, flags, terms, every=every, at_once=at_once)
     except Stopping:
         say(console, f"Stopped before any row of {folder} was read back.")
@@ -51,22 +52,27 @@ async def verify_run(
 
 async def compare_files(files: Sequence[Path], settings: Settings) -> ExitCode:
     """Compare the files one after another with what the platform holds, and return the highest exit code."""
-    settings.require_for_sending()
     console, worst, left = make_console(on_stderr=settings.json_summary), ExitCode.DONE, list(files)
-    with _terms(settings, console) as terms:
-        while left and not terms.stop.requested:
-            worst = max(worst, await _compare(left.pop(0), settings, terms, console))
+    try:
+        async with _terms(settings, console) as terms:
+            settings.require_for_sending()
+            while left and not terms.stop.requested:
+                worst = max(worst, await _compare(left.pop(0), settings, terms, console))
+    except Stopping:
+        worst = ExitCode.STOPPED_EARLY
     if left:
         say(console, f"Not compared: {', '.join(map(str, left))}.")
     return worst
 
 
-@contextmanager
-def _terms(settings: Settings, console: Console, typed: Typed = Typed()) -> Iterator[Terms]:
-    """Give the terms of a command that only asks; signals stop it meanwhile."""
+@asynccontextmanager
+async def _terms(settings: Settings, console: Console, typed: Typed = Typed()) -> AsyncIterator[Terms]:
+    """Give the terms of a command that only asks, when it has its password; signals stop it meanwhile."""
     stop = Stop()
-    with signals(stop, console), observer_for(console, quiet=settings.quiet) as display:
-        yield Terms(stop=stop, observer=display, typed=typed)
+    with signals(stop, console):
+        await find_password(settings, stop)
+        with observer_for(console, quiet=settings.quiet) as display:
+            yield Terms(stop=stop, observer=display, typed=typed)
 
 
 async def _compare(path: Path, settings: Settings, terms: Terms, console: Console) -> ExitCode:

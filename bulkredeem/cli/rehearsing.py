@@ -14,6 +14,7 @@ from typing import Final
 from bulkredeem.errors import ConfigurationError
 from bulkredeem.model import Rate
 from bulkredeem.sandbox import Sandbox
+from bulkredeem.settings.credentials import FOLDER
 
 _SHELL_SAYS_KILLED: Final = 128
 """A shell adds the number of the signal that ended a command to this."""
@@ -44,8 +45,11 @@ async def serve(command: Sequence[str], *, port: int, limit: str, latency: float
 
 
 def _without_other_credentials() -> dict[str, str]:
-    """Return our environment without the credentials of the platform: two passwords would contradict each other."""
-    replaced = {"BULKREDEEM_BASE_URL", "BULKREDEEM_USERNAME", "BULKREDEEM_PASSWORD", "BULKREDEEM_PASSWORD_FILE"}
+    """Return our environment without the credentials of the platform: two passwords would contradict each other.
+
+    With the sandbox's password in it, no keyring is asked; and none would know the sandbox's address.
+    """
+    replaced = {"BULKREDEEM_BASE_URL", "BULKREDEEM_USERNAME", "BULKREDEEM_PASSWORD", "BULKREDEEM_PASSWORD_FILE", FOLDER}
     return {name: value for name, value in os.environ.items() if name.upper() not in replaced}
 
 

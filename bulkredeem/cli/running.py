@@ -23,6 +23,7 @@ from bulkredeem.application import (
     at_its_system,
     find_run,
     is_known,
+    left_alone,
     newest_in,
     pace_of,
     require_free,
@@ -37,7 +38,7 @@ from bulkredeem.application import (
     unfinished_in,
     until_arrived,
 )
-from bulkredeem.cli.asking import asker_for
+from bulkredeem.cli.asking import asker_for, find_password
 from bulkredeem.cli.ending import show_ending
 from bulkredeem.cli.noticing import Night, told_if_it_cannot_start
 from bulkredeem.cli.progress import Display, Silent, observer_for
@@ -61,7 +62,7 @@ from bulkredeem.model import DONE
 from bulkredeem.moments import deadline_moment
 from bulkredeem.processor import Stop
 from bulkredeem.settings import Settings
-from bulkredeem.summary import RunState, Typed, counted
+from bulkredeem.summary import UNFINISHED, RunState, Typed, counted
 
 _SIGNALS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """What drains a run, if whoever started it (nohup, say) does not have it ignored; and how a person calls it."""
@@ -108,9 +109,10 @@ async def go_on(
 ) -> ExitCode:
     """Go on with the run of this name, or with the oldest unfinished one; without any, be content only `if_any`."""
     async with told_if_it_cannot_start(settings, typed):
-        folder = _unfinished(settings.reports) if name is None else find_run(settings.reports, name)
+        console = make_console(on_stderr=settings.json_summary)
+        folder = _unfinished(settings.reports, console) if name is None else find_run(settings.reports, name)
         if folder is None and if_any:
-            say(make_console(on_stderr=settings.json_summary), f"There is no unfinished run in {settings.reports}.")
+            say(console, f"There is no unfinished run in {settings.reports}.")
             return ExitCode.DONE
         if folder is None:
             raise _nothing_to_go_on_with(settings.reports)
@@ -122,10 +124,17 @@ async def go_on(
     return code
 
 
-def _unfinished(reports: Path) -> Path | None:
+def _unfinished(reports: Path, console: Console) -> Path | None:
     """Return the oldest unfinished run, or None; one that a guard has stopped keeps no other waiting."""
-    unfinished = unfinished_in(reports)
+    unfinished = _of_this_user([run for run in runs_in(reports) if run.is_unfinished], console)
     return next((run.folder for run in sorted(unfinished, key=lambda run: run.is_held)), None)
+
+
+def _of_this_user(runs: Sequence[Shelved], console: Console) -> list[Shelved]:
+    """Return the runs that may be gone on with unasked; tell of the others."""
+    for remark in left_alone(runs):
+        say(console, remark)
+    return [run for run in runs if not run.stranger]
 
 
 def _nothing_to_go_on_with(reports: Path) -> BulkRedeemError:
@@ -187,7 +196,9 @@ class _Command:
 
     def unfinished_runs(self) -> list[Shelved]:
         """Return the runs that stopped early or died; tell of those that nobody can go on with."""
-        runs = runs_in(self._settings.reports)
+        is_open = UNFINISHED | {RunState.NOT_BEGUN, RunState.UNREADABLE}
+        found = [run for run in runs_in(self._settings.reports) if run.state in is_open]
+        runs = _of_this_user(found, self.console)
         for run in runs:
             if run.state is RunState.NOT_BEGUN:
                 say(self.console, run.problem)
@@ -226,8 +237,9 @@ class _Command:
         """Carry out the runs of each group; the codes of those before decide whether the next may begin."""
         try:
             self._night.begin()
-            self._settings.require_for_sending()
             require_libraries(self._settings)
+            await find_password(self._settings, self._stop)
+            self._settings.require_for_sending()
             await self._confirm([step.name for steps in groups for step in steps])
             async with self._deadline_kept():
                 for steps in filter(None, groups):

@@ -39,9 +39,14 @@ class Lasting:
             _forsake(self._stream)
 
 
+def harmless(text: str) -> str:
+    """Return a text with a question mark for what a terminal would obey: a header or path may hold escape sequences."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def complain(sentence: object) -> None:
-    """Write a sentence to standard error."""
-    print(sentence, file=Lasting(sys.stderr), flush=True)
+    """Write a sentence, or several lines, to standard error."""
+    print("\n".join(map(harmless, str(sentence).splitlines())), file=Lasting(sys.stderr), flush=True)
 
 
 def write_json_line(line: bytes) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from bulkredeem.cli.streams import Lasting
+from bulkredeem.cli.streams import Lasting, harmless
 
 
 def make_console(*, on_stderr: bool) -> Console:
@@ -29,8 +29,3 @@ def say(console: Console, text: str, *, style: str = "", indent: int = 0) -> Non
 def say_whole(console: Console, text: str, *, style: str = "") -> None:
     """Print a line without folding it, so that it can be copied from a terminal in one piece."""
     console.print(harmless(text), style=style, markup=False, soft_wrap=True)
-
-
-def harmless(text: str) -> str:
-    """Return a text with a question mark for what a terminal would obey: a header or path may hold escape sequences."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -5,6 +5,7 @@ A small file beside the runs; it is made anew when it is lost. A reports folder 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from bulkredeem.errors import BulkRedeemError
-from bulkredeem.wholefile import whole_text
+from bulkredeem.wholefile import bytes_of, make_folder, whole_text
 
 MEMORY: Final = ".last-notice.json"
 """The file's name; with a dot in front, so that no one takes it for a report."""
@@ -45,7 +46,8 @@ def remember(reports: Path, environment: str, remembered: Remembered) -> None:
     except MemoryUnreadableError:
         others = {}
     own = {"exit_code": remembered.exit_code, "last_success_at": remembered.last_success_at}
-    reports.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        make_folder(reports)
     with whole_text(reports / MEMORY) as file:
         file.write(orjson.dumps(others | {environment: own}).decode())
 
@@ -53,7 +55,7 @@ def remember(reports: Path, environment: str, remembered: Remembered) -> None:
 def _read(reports: Path) -> dict[str, dict[str, Any]]:
     path = reports / MEMORY
     try:
-        kept = orjson.loads(path.read_bytes())
+        kept = orjson.loads(bytes_of(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bulkredeem.errors import ReportError
 from bulkredeem.notices.values import Ended
+from bulkredeem.wholefile import whole_text
 
 _FOR_ALL: Final = 0o644
 """The exporter is another user, and nothing in the file is private."""
@@ -15,19 +18,29 @@ Sample = tuple[str, str, dict[str, str], float]
 
 
 def write_metrics(path: Path, ended: Ended, last_success_at: float | None) -> None:
-    """Write the file, whole or not at all; raises OSError.
+    """Write the file, whole or not at all and through no link; raises OSError.
 
     `last_success_at` is when a command last ended with exit 0, in seconds since the epoch; None for never.
     """
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile  # noqa: PLC0415  few commands need it
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415  few commands need it
 
     registry, gauges = CollectorRegistry(), dict[str, Gauge]()
     for name, meaning, labels, value in samples(ended, last_success_at):
         if name not in gauges:
             gauges[name] = Gauge(f"bulkredeem_{name}", meaning, ["environment", *labels], registry=registry)
         gauges[name].labels(environment=ended.environment, **labels).set(value)
-    write_to_textfile(str(path), registry)
-    path.chmod(_FOR_ALL)
+    # The library's own way opens a name that others can foresee, in a folder that may be theirs, too.
+    with _told_by_the_system(), whole_text(path, mode=_FOR_ALL) as file:
+        file.write(generate_latest(registry).decode())
+
+
+@contextmanager
+def _told_by_the_system() -> Iterator[None]:
+    """Raise what the system says alone: who tells of it has named the file."""
+    try:
+        yield
+    except ReportError as exc:
+        raise exc.__cause__ or exc from None
 
 
 def samples(ended: Ended, last_success_at: float | None) -> Iterator[Sample]:

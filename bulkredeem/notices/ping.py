@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
@@ -20,6 +21,12 @@ _PAUSES: Final = (0.5, 2.0, None)
 """Seconds after each try: one lost packet must not raise a false alarm. None for the last."""
 
 
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+"""Written plainly: what else may stand in an address's host is no name that a sentence could show."""
+
+_BRACKETED: Final = re.compile(r"\[[^]]*\](:\d*)?")
+
+
 def path_of(code: ExitCode) -> str:
     """Return what is put behind the address for an exit code, or empty for a night that went as planned."""
     return "" if code in AS_PLANNED else str(int(code))
@@ -30,9 +37,14 @@ def require_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError:
-        parts = SplitResult("", "", "", "", "")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or any(c.isspace() for c in url):
+        host = (parts.hostname or "").encode("idna").decode()
+        # `urlsplit` passes over what is behind a bracket.
+        if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc.rpartition("@")[2]):
+            raise ValueError  # noqa: TRY301  as the two above it do
+    except ValueError:  # also of a host with an empty or overlong part
+        parts, host = SplitResult("", "", "", "", ""), ""
+    readable = url.isprintable() and not any(c.isspace() for c in url)
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host) or not readable:
         msg = "BULKREDEEM_PING_URL is not an address; write it like https://hc-ping.com/ and what your check is called."
         raise ConfigurationError(msg)
 
@@ -45,7 +57,8 @@ class Ping:
         self._parts = urlsplit(url)
         self._sleep = sleep
         port = f":{self._parts.port}" if self._parts.port else ""
-        self.name = f"{self._parts.scheme}://{self._parts.hostname}{port}"
+        host = self._parts.hostname or ""
+        self.name = f"{self._parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
         """What a person may be told of it: the rest of it is a secret."""
 
     async def send(self, below: str, body: str = "") -> str:

@@ -31,7 +31,8 @@ def require(settings: Settings) -> None:
     """
     problems = [problem for check in _CHECKS if (problem := _problem_of(check, settings))]
     if problems:
-        raise ConfigurationError(" ".join(problems))
+        # Two checks read the same addresses, and a file that cannot be read is said once.
+        raise ConfigurationError(" ".join(dict.fromkeys(problems)))
 
 
 def _require_somebody(settings: Settings) -> None:
@@ -41,8 +42,8 @@ def _require_somebody(settings: Settings) -> None:
 
 
 def _require_ping(settings: Settings) -> None:
-    if url := settings.ping_url.get_secret_value():
-        require_address(url)
+    if url := settings.resolve_ping_url():
+        require_address(url.get_secret_value())
 
 
 _CHECKS: Final[tuple[Callable[[Settings], object], ...]] = (
@@ -61,7 +62,7 @@ def _problem_of(check: Callable[[Settings], object], settings: Settings) -> str:
 
 
 def _urls(settings: Settings) -> tuple[str, ...]:
-    return tuple(settings.notify_urls.get_secret_value().split())
+    return tuple(settings.resolve_notify_urls().get_secret_value().split())
 
 
 class Notices:
@@ -78,8 +79,8 @@ class Notices:
         require(settings)
         self._when = settings.notify
         self._addresses = addresses(_urls(settings))
-        url = settings.ping_url.get_secret_value()
-        self._ping = Ping(url, sleep=sleep) if url else None
+        url = settings.resolve_ping_url()
+        self._ping = Ping(url.get_secret_value(), sleep=sleep) if url else None
         self._metrics_file = settings.metrics_file
         self._limit = limit
 

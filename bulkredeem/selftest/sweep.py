@@ -214,8 +214,12 @@ class _Case:
 
 
 def _environment(sandbox: Sandbox) -> dict[str, str]:
-    """Return our environment with nothing configured but the sandbox."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("BULKREDEEM_")}
+    """Return our environment with nothing configured but the sandbox; also no watchdog hears of it."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith("BULKREDEEM_") and name != "CREDENTIALS_DIRECTORY"
+    }
     return kept | {
         "BULKREDEEM_BASE_URL": sandbox.base_url,
         "BULKREDEEM_USERNAME": sandbox.username,

@@ -18,6 +18,7 @@ from bulkredeem.settings.fields import SECRETS, Settings
 _OF_THE_SYSTEM: Final = ("base_url", "username")
 _OF_THE_COMMAND: Final = SECRETS | {
     *("show_pii", "notify", "metrics_file"),
+    *("auth", "attribution_entity_type", "attribution_code", "ca_bundle", "client_certificate", "client_key"),
     *("reports", "state_dir", "json_summary", "quiet", "log_level", "resume_unfinished", "backlog"),
     *(
         "environment",
@@ -34,7 +35,7 @@ _OF_THE_COMMAND: Final = SECRETS | {
         "reason",
     ),
 }
-"""Today's always count: they say where reports lie and what is shown, and the password may have been changed."""
+"""Today's always count: they say where reports lie and what is shown, and the way to the platform may be another."""
 _MAY_BE_ASKED_FOR: Final = frozenset(
     {
         *("rate", "max_workers", "max_attempts", "timeout", "outage_timeout", "deadline"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,13 +16,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bulkredeem.errors import ConfigurationError
 from bulkredeem.model import Ceiling, Condition, IdentifierChoice, OnConflict, Pattern, Reading, Rules, parse_share
 from bulkredeem.moments import deadline_moment, parse_duration, parse_moment
+from bulkredeem.settings.credentials import Purse, credential_name, named, without_line_end
+from bulkredeem.settings.keyrings import NOT_ASKED, Kept, ask_keyring, command_to_keep, is_installed
 
 ENV_PREFIX: Final = "BULKREDEEM_"
 CONFIG_FILE: Final = "bulkredeem.toml"
 """Read from the working directory when nothing names another."""
 _NO_TEXTS: Final = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})
 """What Python calls encodings of text, and no file is written in."""
-SECRETS: Final = frozenset({"password", "password_file", "notify_urls", "ping_url"})
+_BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+"""An address of IPv6, perhaps with a port, as it stands where a host does."""
+SECRETS: Final = frozenset(
+    {"password", "password_file", "notify_urls", "notify_urls_file", "ping_url", "ping_url_file"}
+)
 """From the environment only."""
 
 
@@ -74,6 +81,21 @@ class Settings(BaseSettings):
     """The till's password, or empty when `password_file` names it."""
     password_file: Path | None = None
     """A file that holds the password and at most one line end, or None."""
+    auth: Literal["basic", "oauth"] = "basic"
+    """How we say who we are: with user name and password, or with a token that a key and its secret are exchanged for.
+
+    For OAuth, `username` is the client's key and the password is its secret.
+    """
+    attribution_entity_type: str = Field(default="", max_length=100, pattern=r"^[\x20-\x7e]*$")
+    """With OAuth: the type of whom the platform is to attribute updates to (`TILL`), or empty; both or none."""
+    attribution_code: str = Field(default="", max_length=100, pattern=r"^[\x20-\x7e]*$")
+    """With OAuth: the code of whom the platform is to attribute updates to, or empty; both or none."""
+    ca_bundle: Path | None = None
+    """The only certificates that may vouch for the platform's, as PEM, or None for those that this machine trusts."""
+    client_certificate: Path | None = None
+    """The certificate that is shown to the platform, as PEM, perhaps with its key; or None."""
+    client_key: Path | None = None
+    """The key of `client_certificate`, as PEM and not encrypted, or None when that file holds it, too."""
     reports: Path = Path("reports")
     """The folder that gets a folder for each run; relative to the configuration file when that names it."""
     state_dir: Path | None = None
@@ -180,6 +202,10 @@ class Settings(BaseSettings):
     """Where notices go, in the form that apprise reads, separated by blanks; they may hold tokens and passwords."""
     ping_url: SecretStr = SecretStr("")
     """An address that is asked for when a command begins (`/start`), has succeeded, or has failed (`/<exit code>`)."""
+    notify_urls_file: Path | None = None
+    """A file that holds `notify_urls`, or None."""
+    ping_url_file: Path | None = None
+    """A file that holds `ping_url`, or None."""
     metrics_file: Path | None = None
     """The file into which metrics are written for Prometheus when a command ends, or None."""
     json_summary: bool = Field(default=False, validation_alias=f"{ENV_PREFIX}JSON")
@@ -188,7 +214,8 @@ class Settings(BaseSettings):
     """Say nothing but errors and the closing sentence."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What goes into `run.log`."""
-    _read_password: SecretStr | None = PrivateAttr(default=None)
+    _purse: Purse = PrivateAttr(default_factory=Purse)
+    """What was found of the secrets; not a setting, and in no text of them."""
 
     @field_validator("map", mode="before")
     @classmethod
@@ -342,24 +369,48 @@ class Settings(BaseSettings):
         )
 
     def resolve_password(self) -> SecretStr:
-        """Return the password, from its file when one is named; empty when there is none.
+        """Return the password: as it is set, from its file, as it was typed, or from the keyring; empty for none.
 
-        The file is read once: it may be a pipe, which says its words only once.
+        A file is read once, since it may be a pipe, and the keyring is asked once. Raises ConfigurationError for a file
+        that cannot be read.
         """
-        if self._read_password is None:
-            self._read_password = self._password_as_given()
-        return self._read_password
+        if self.password_file is not None:
+            return self._purse.of_file("password", self.password_file)
+        return without_line_end(self.password) or self.kept_password().password
 
-    def _password_as_given(self) -> SecretStr:
-        if self.password_file is None:
-            return _without_line_end(self.password.get_secret_value())
-        try:
-            text = self.password_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
-            msg = f"{ENV_PREFIX}PASSWORD_FILE names {self.password_file}, which cannot be read: {reason}."
-            raise ConfigurationError(msg) from None
-        return _without_line_end(text)
+    def kept_password(self) -> Kept:
+        """Return what was typed for this system, else what the keyring says; that is asked once."""
+        system = (self.base_url, self.username)
+        if not all(system):
+            return Kept()
+        if system not in self._purse.of_systems:
+            if self.unattended:
+                return Kept(trouble=NOT_ASKED if is_installed() else "")
+            self._purse.of_systems[system] = ask_keyring(*system)
+        return self._purse.of_systems[system]
+
+    def take_typed(self, password: SecretStr) -> None:
+        """Take what a person has typed for this system; it is in these settings and their copies, and nowhere else."""
+        self._purse.of_systems[self.base_url, self.username] = Kept(password=password, source="terminal")
+
+    def resolve_notify_urls(self) -> SecretStr:
+        """Return where notices go, from its file when one is named; empty for nowhere.
+
+        Raises ConfigurationError for a file that cannot be read or is empty: it was meant to say something.
+        """
+        return self._as_set("notify_urls", self.notify_urls, self.notify_urls_file)
+
+    def resolve_ping_url(self) -> SecretStr:
+        """Return the address to ping, from its file when one is named; empty for none. Raises the same."""
+        return self._as_set("ping_url", self.ping_url, self.ping_url_file)
+
+    def _as_set(self, name: str, secret: SecretStr, path: Path | None) -> SecretStr:
+        if path is None:
+            return secret
+        found = self._purse.of_file(name, path)
+        if not found.get_secret_value().strip():
+            raise ConfigurationError(f"{named(name, path)}, which is empty.")
+        return found
 
     def require_for_sending(self) -> None:
         """Raise ConfigurationError with everything that is missing before a request can be sent."""
@@ -368,30 +419,30 @@ class Settings(BaseSettings):
             missing.append(f"the platform's address (--base-url, {ENV_PREFIX}BASE_URL, or base_url in {CONFIG_FILE})")
         if not self.username:
             missing.append(f"the user name ({ENV_PREFIX}USERNAME, or username in {CONFIG_FILE})")
-        if not self.resolve_password().get_secret_value():
-            missing.append(f"the password ({ENV_PREFIX}PASSWORD, or {ENV_PREFIX}PASSWORD_FILE with the path of a file)")
+        if not self.resolve_password():
+            missing.append(self._missing_password())
         if missing:
             raise ConfigurationError("Not configured yet. Missing: " + "; ".join(missing) + ".")
 
+    def _missing_password(self) -> str:
+        """Name the ways to give the password, and why the last of them led to nothing."""
+        if self.password_file is not None:
+            return f"the password ({named('password', self.password_file)}, which is empty)"
+        ways = [f"{ENV_PREFIX}PASSWORD", f"{ENV_PREFIX}PASSWORD_FILE with the path of a file"]
+        ways.append(f"systemd's credential {credential_name('password')}")
+        if trouble := self.kept_password().trouble:
+            ways.append(f"the keyring, which {trouble}")
+        elif is_installed() and self.base_url and self.username:
+            ways.append(f"the keyring: {command_to_keep(self.base_url, self.username)}")
+        return f"the password ({', '.join(ways[:-1])}, or {ways[-1]})"
+
     def reread_password(self) -> SecretStr | None:
         """Read the password file once more; None when there is none, or it holds the same password as before."""
-        if self.password_file is None or not self.password_file.is_file():
-            return None
-        before = self.resolve_password()
-        try:
-            self._read_password = self._password_as_given()
-        except ConfigurationError:
-            return None
-        return self._read_password if self._read_password != before else None
+        return self._purse.renewed("password", self.password_file) if self.password_file is not None else None
 
     def public(self) -> dict[str, Any]:
         """Return the settings without the password, as JSON can hold them: for the journal."""
         return self.model_dump(mode="json", exclude=set(SECRETS))
-
-
-def _without_line_end(text: str) -> SecretStr:
-    """Take off the one line end that files and secret stores put behind a password."""
-    return SecretStr(text.removesuffix("\n").removesuffix("\r"))
 
 
 def _base_url_problem(value: str) -> str:
@@ -399,11 +450,16 @@ def _base_url_problem(value: str) -> str:
     try:
         parts = urlsplit(value)
         _ = parts.port, (parts.hostname or "").encode("idna")
+        # `urlsplit` passes over what is behind a bracket: to it, `[::1].example.com` is this machine.
+        if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc.rpartition("@")[2]):
+            raise ValueError(parts.netloc)  # noqa: TRY301  as the two above it do
     except ValueError:  # also of a host with an empty or overlong part
         return "is not an address; write it like https://eu.api.example.com"
     if parts.username or parts.password or "@" in parts.netloc:
         return "holds a user name or password; the user name is a setting of its own"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or any(c.isspace() for c in value):
+    # Also of what `urlsplit` and others pass over in silence: line ends and other control characters.
+    readable = value.isprintable() and not any(c.isspace() for c in value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not readable:
         return "is not an address; write it like https://eu.api.example.com"
     if "?" in value or "#" in value:
         return "holds a '?' or '#'; only a host and a path prefix make sense"

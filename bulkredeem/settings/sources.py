@@ -1,8 +1,8 @@
 """Where each value comes from: flags beat the environment, which beats the file.
 
 The file is `bulkredeem.toml` (or what `--config` names). Its top level holds settings for everybody; a table
-`[profiles.NAME]` holds those of one host and till, and beats the top level. The password comes from the environment
-only: itself, or the path of a file that holds it.
+`[profiles.NAME]` holds those of one host and till, and beats the top level. A secret comes from the environment, as
+itself or as the path of a file that holds it, or from systemd's credentials when the environment says nothing of it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,21 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from bulkredeem.errors import ConfigurationError
+from bulkredeem.settings.credentials import IN_FILES, credentials_in
 from bulkredeem.settings.fields import CONFIG_FILE, ENV_PREFIX, SECRETS, Settings, read_pairs
 
 _CHOICES: Final = frozenset({"config", "profile"})
 """These choose the file and the profile; they are no fields of `Settings`."""
-FOLDERS: Final = frozenset({"reports", "state_dir", "move_done", "metrics_file"})
+FOLDERS: Final = frozenset(
+    {"reports", "state_dir", "move_done", "metrics_file", "ca_bundle", "client_certificate", "client_key"}
+)
 """In the configuration file, relative to that file."""
-_WITHOUT_FLAG: Final = frozenset({"username", "environment", "expect_program_id", "settled_for"})
+_WITHOUT_FLAG: Final = frozenset(
+    {
+        *("username", "environment", "expect_program_id", "settled_for"),
+        *("attribution_entity_type", "attribution_code", "client_certificate", "client_key"),
+    }
+)
 """Settings that no flag sets, of those that a profile is likely to hold."""
 _FIELD_OF_OPTION: Final = {"json": "json_summary"}
 """Options whose name cannot be a field's: pydantic has a method of that name."""
@@ -49,6 +57,14 @@ def load_settings_with_origins(flags: Mapping[str, Any]) -> tuple[Settings, Mapp
     }
 
 
+def with_password(origins: Mapping[str, Origin], settings: Settings) -> Mapping[str, Origin]:
+    """Return the origins, with that of a password which no setting says: the keyring, or a person."""
+    if settings.password_file is not None or settings.password or not (kept := settings.kept_password()).password:
+        return origins
+    words = {"keyring": "the keyring", "terminal": "what was typed"}
+    return {**origins, "password": Origin(kind=kept.source, name=words[kept.source])}
+
+
 def problem_with(name: str, value: object) -> str:
     """Say what is wrong with a value for a field of `Settings`, whatever is configured; empty when it makes sense."""
     try:
@@ -66,7 +82,13 @@ def _sources(flags: Mapping[str, Any]) -> _Sources:
         for name, value in os.environ.items()
         if name.upper().startswith(ENV_PREFIX) and value
     }
-    sources = _Sources(flags=flags, env=env, file=_read_file(flags, env))
+    said = env.keys() | flags.keys()
+    credentials = {
+        f"{name}_file": path for name, path in credentials_in(os.environ) if not said & {name, f"{name}_file"}
+    }
+    # What an error may one day be shown with holds no secret: pydantic-settings reads them for itself.
+    env |= dict.fromkeys(env.keys() & set(IN_FILES), "(not shown)")
+    sources = _Sources(flags=flags, env=env, file=_read_file(flags, env), credentials=credentials)
     sources.refuse_unknown()
     sources.refuse_contradictions()
     return sources
@@ -76,9 +98,9 @@ def _sources(flags: Mapping[str, Any]) -> _Sources:
 class Origin:
     """Where the value of a setting came from."""
 
-    kind: Literal["flag", "environment", "file", "default"]
+    kind: Literal["flag", "environment", "file", "credentials", "keyring", "terminal", "default"]
     name: str = ""
-    """The option, the variable or the file, as people write it; empty for a default."""
+    """The option, the variable or the file, as people write it; what else it is, in words; empty for a default."""
     profile: str = ""
     """The profile of the file that says it, or empty."""
 
@@ -118,11 +140,14 @@ class _File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sources:
-    """The three places a value can come from; keys are option names with `_` for `-`."""
+    """The places a value can come from; keys are option names with `_` for `-`."""
 
     flags: Mapping[str, Any]
     env: Mapping[str, str]
+    """Without the secrets themselves."""
     file: _File
+    credentials: Mapping[str, Path]
+    """Files of systemd's, where the environment says nothing of what they hold."""
 
     def refuse_unknown(self) -> None:
         """Raise for a name nobody knows: a misspelt setting must not be passed over in silence."""
@@ -142,13 +167,15 @@ class _Sources:
         _raise_all(problems)
 
     def refuse_contradictions(self) -> None:
-        """Raise when a profile was asked for by flag and the environment says otherwise.
+        """Raise when a secret is said twice, or a profile was asked for by flag and the environment says otherwise.
 
         Whoever types `--profile test` must not reach production because of a variable they forgot.
         """
-        problems = []
-        if {"password", "password_file"} <= self.env.keys():
-            problems.append(f"{ENV_PREFIX}PASSWORD and {ENV_PREFIX}PASSWORD_FILE are both set: unset one.")
+        problems = [
+            f"{_variable(name)} and {_variable(name)}_FILE are both set: unset one."
+            for name in IN_FILES
+            if {name, f"{name}_file"} <= self.env.keys()
+        ]
         asked = self.flags.get("profile")
         if asked:
             problems += [
@@ -181,7 +208,8 @@ class _Sources:
                 dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes all four
                 file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             ) -> tuple[PydanticBaseSettingsSource, ...]:
-                return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=file_values)
+                others = file_values | dict(self.credentials)
+                return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=others)
 
         try:
             return FromSources(**_as_fields({k: v for k, v in self.flags.items() if k not in _CHOICES}))
@@ -195,6 +223,8 @@ class _Sources:
             return Origin(kind="flag", name=f"--{name.replace('_', '-')}")
         if name in self.env:
             return Origin(kind="environment", name=_variable(name))
+        if name in self.credentials:
+            return Origin(kind="credentials", name="systemd's credentials")
         if name in self.file.values:
             profile = self.file.profile if name in self.file.in_profile else ""
             return Origin(kind="file", name=str(self.file.path), profile=profile)
@@ -286,7 +316,8 @@ def _or_decide(name: str) -> str:
 def _origin_of_secret(name: str) -> str:
     if name.startswith("password"):
         return f"the password comes from {ENV_PREFIX}PASSWORD or {ENV_PREFIX}PASSWORD_FILE"
-    return f"it may hold a secret, and comes from {_variable(name)}"
+    variable = _variable(name.removesuffix("_file"))
+    return f"it may hold a secret, and comes from {variable} or {variable}_FILE"
 
 
 def _variable(option: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
+from pydantic import SecretStr
+
 from bulkredeem import __version__
 from bulkredeem.application.absorbing import LEDGER, LEDGER_FOLDER
 from bulkredeem.application.doctoring.findings import Finding, ok, problem, unseen, warning
@@ -21,7 +23,8 @@ from bulkredeem.errors import BulkRedeemError
 from bulkredeem.journal import owner_of
 from bulkredeem.ledger import Ledger, System
 from bulkredeem.settings import ENV_PREFIX, Settings
-from bulkredeem.settings.sources import Origin
+from bulkredeem.settings.keyrings import command_to_keep, is_installed
+from bulkredeem.settings.sources import Origin, with_password
 from bulkredeem.summary import RunState, counted
 
 LITTLE_SPACE: Final = 10**9
@@ -30,7 +33,7 @@ NO_SPACE: Final = 10**8
 """Bytes below which a run may not come to its end."""
 MOST_NAMED: Final = 5
 """Runs that are named at once."""
-_EXTRAS: Final = {"xlsx": ("python_calamine", "xlsxwriter"), "notify": ("apprise",)}
+_EXTRAS: Final = {"xlsx": ("python_calamine", "xlsxwriter"), "notify": ("apprise",), "keyring": ("keyring",)}
 """What can be installed besides → the modules of it."""
 
 
@@ -66,7 +69,8 @@ def _versions() -> Iterator[Finding]:
 
 
 def _extras(settings: Settings, probes: Probes) -> Iterator[Finding]:
-    wanted = {"xlsx": settings.xlsx, "notify": bool(settings.notify_urls.get_secret_value())}
+    is_told = bool(settings.notify_urls) or settings.notify_urls_file is not None
+    wanted = {"xlsx": settings.xlsx, "notify": is_told, "keyring": False}
     for extra, modules in _EXTRAS.items():
         remedy = f"Install it: pip install 'bulkredeem[{extra}]'."
         if all(map(probes.is_installed, modules)):
@@ -92,19 +96,34 @@ def _system(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Findi
 
 
 def _password(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[Finding]:
-    password, file = settings.resolve_password().get_secret_value(), settings.password_file
+    password, file = settings.resolve_password(), settings.password_file
     if not password:
-        what = f"{file} is empty." if file else "There is no password."
-        remedy = f"Write it into a file that only you can read, and name that in {ENV_PREFIX}PASSWORD_FILE."
-        yield problem("password", what, remedy)
+        yield _no_password(settings)
         return
-    source = f"from {origins['password' if file is None else 'password_file'].in_words()}"
-    yield ok("password", f"It is there, {source}{f', which names {file}' if file else ''}.")
-    if password != password.strip():
+    origin = with_password(origins, settings)["password" if file is None else "password_file"]
+    which = {"environment": f", which names {file}", "credentials": f": {file}"}.get(origin.kind, "") if file else ""
+    yield ok("password", f"It is there, from {origin.in_words()}{which}.")
+    if _has_blanks_around(password):
         yield warning("password", "It begins or ends with a blank.", "If that is not meant, take it away.")
     if file is not None and file.is_file() and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
         found = f"{file} is open to others than its owner ({mode:04o})."
         yield warning("password", found, f"Close it: chmod 600 {quote(str(file))}")
+
+
+def _no_password(settings: Settings) -> Finding:
+    """Say why there is none, and how there can be one."""
+    remedy = f"Write it into a file that only you can read, and name that in {ENV_PREFIX}PASSWORD_FILE."
+    if settings.password_file is not None:
+        return problem("password", f"{settings.password_file} is empty.", remedy)
+    if trouble := settings.kept_password().trouble:
+        return problem("password", f"There is no password, and the keyring {trouble}.", remedy)
+    if is_installed() and settings.base_url and settings.username:
+        remedy += f" Or keep it in the keyring: {command_to_keep(settings.base_url, settings.username)}"
+    return problem("password", "There is no password.", remedy)
+
+
+def _has_blanks_around(password: SecretStr) -> bool:
+    return password.get_secret_value() != password.get_secret_value().strip()
 
 
 def _reports(folder: Path, probes: Probes) -> Iterator[Finding]:
@@ -162,7 +181,8 @@ def _ledger(reports: Path, probes: Probes) -> Iterator[Finding]:
 
 
 def _runs(reports: Path) -> Iterator[Finding]:
-    runs = runs_in(reports)
+    found = runs_in(reports)
+    runs, strange = [run for run in found if not run.stranger], [run for run in found if run.stranger]
     unfinished = [run for run in runs if run.is_unfinished]
     not_begun = [run for run in runs if run.state is RunState.NOT_BEGUN]
     unreadable = [run for run in runs if run.state is RunState.UNREADABLE]
@@ -174,7 +194,10 @@ def _runs(reports: Path) -> Iterator[Finding]:
         yield warning("runs", f"Died before anything was sent: {_named(not_begun)}.", remedy)
     if unreadable:
         yield warning("runs", f"Cannot be read: {_named(unreadable)}.", "bulkredeem runs says why.")
-    if not unfinished + not_begun + unreadable:
+    if strange:
+        remedy = "They are left alone, and the ledger does not believe them: look who puts runs there."
+        yield warning("runs", f"In folders of other users: {_named(strange)}.", remedy)
+    if not unfinished + not_begun + unreadable + strange:
         yield ok(
             "runs", f"{counted(len(runs), 'run')} in {reports}, none unfinished." if runs else "There is none yet."
         )

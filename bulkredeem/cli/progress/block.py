@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bulkredeem.cli.progress.standing import Glance
 from bulkredeem.cli.progress.words import colour_of
-from bulkredeem.cli.terminal import harmless
+from bulkredeem.cli.streams import harmless
 from bulkredeem.model import Status
 
 REFRESHES: Final = 4
