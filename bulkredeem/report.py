@@ -23,7 +23,7 @@ from bulkredeem.model import DONE, Outcome, Status
 from bulkredeem.snapshot import cells_of, has_byte_order_mark, read_headers, read_rows
 from bulkredeem.summary import NOT_DONE, PlainOutcome, Summary, Tally, iso_utc, plain
 from bulkredeem.verdict import SENT_BEFORE
-from bulkredeem.wholefile import whole_text
+from bulkredeem.wholefile import make_folder, whole_text
 
 RESULTS: Final = "results.csv"
 SUMMARY: Final = "summary.json"
@@ -110,10 +110,13 @@ def forget_latest(reports: Path) -> None:
 
 
 def make_run_folder(reports: Path, run_id: str) -> Path:
-    """Make the folder of a new run; raise ReportsFolderError with the reason when it cannot be made."""
+    """Make the folder of a new run, for its owner alone; raise ReportsFolderError with the reason when it cannot be."""
     folder = reports / run_id
     try:
-        folder.mkdir(parents=True)
+        # One that is there already may be shared, and stays as it is.
+        with suppress(FileExistsError):
+            make_folder(reports)
+        make_folder(folder)
     except OSError as exc:
         raise ReportsFolderError(f"No folder for reports can be made at {folder}: {exc.strerror}.") from exc
     return folder

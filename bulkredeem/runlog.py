@@ -8,6 +8,7 @@ journal: a run that dies leaves what its last rows came to in neither.
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from bulkredeem.errors import ReportError
 from bulkredeem.model import Correction, Outcome
 from bulkredeem.summary import iso_utc
 from bulkredeem.verdict import Verdict
+from bulkredeem.wholefile import descriptor_of
 
 LOG: Final = "run.log"
 
@@ -34,7 +36,8 @@ class RunLog:
         """
         self._path = folder / LOG
         try:
-            self._file = self._path.open("ab")
+            descriptor = descriptor_of(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._file = os.fdopen(descriptor, "ab")
         except OSError as exc:
             raise ReportError(f"{self._path} could not be opened: {exc.strerror or exc}.") from exc
         self._lines = _Lines(self._path, self._file)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from bulkredeem.wholefile import sync_folder
+from bulkredeem.wholefile import descriptor_of, opened_to_read, opened_to_write, sync_folder
 
 if TYPE_CHECKING:
     from bulkredeem.model import Problem
@@ -76,13 +76,13 @@ class SnapshotWriter:
 
 def has_byte_order_mark(path: Path) -> bool:
     """Say whether the input began with a byte order mark, as files meant for Excel do."""
-    with path.open(encoding="utf-8") as file:
+    with opened_to_read(path) as file:
         return file.read(1) == BYTE_ORDER_MARK
 
 
 def read_headers(path: Path) -> tuple[str, ...]:
     """Return the file's own headers."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with opened_to_read(path, "utf-8-sig") as file:
         return tuple(next(csv.reader(file)))[len(LEADING) :]
 
 
@@ -100,7 +100,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, str]]:
 
     Raises what `read_records` raises.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with opened_to_read(path, "utf-8-sig") as file:
         try:
             if next(csv.reader(file), None) is None:
                 raise ValueError(f"{path} is empty")
@@ -139,8 +139,8 @@ def copy_records(source: Path, target: Path, wanted: Callable[[int], bool]) -> i
     """
     encoding = "utf-8-sig" if has_byte_order_mark(source) else "utf-8"
     with (
-        source.open(encoding="utf-8-sig", newline="") as given,
-        target.open("w", encoding=encoding, newline="") as copy,
+        opened_to_read(source, "utf-8-sig") as given,
+        opened_to_write(target, encoding) as copy,
     ):
         reader, writer = csv.reader(given), csv.writer(copy, lineterminator="\r\n")
         writer.writerow(next(reader))
@@ -157,5 +157,5 @@ def copy_records(source: Path, target: Path, wanted: Callable[[int], bool]) -> i
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a snapshot's bytes. Raises OSError."""
-    with path.open("rb") as file:
+    with os.fdopen(descriptor_of(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -398,6 +399,20 @@ async def test_a_mark_changes_with_the_journal_alone(rehearsal: Rehearsal) -> No
         connection.execute("INSERT OR REPLACE INTO head VALUES ('x', 'y')")
         connection.commit()
         assert mark_of(run.folder) != mark
+
+
+async def test_the_ledger_believes_no_run_of_others(rehearsal: Rehearsal) -> None:
+    """Whoever may write into the folder could make it believe that rows are done; it says which it did not believe."""
+    run = await rehearsal.run(rehearsal.file(2))
+    (REPORTS / LEDGER_FOLDER / LEDGER).unlink()
+    with opened_ledger(REPORTS, owners=lambda _reports: {os.geteuid() + 1}) as (ledger, remarks):
+        assert ledger.marks() == {}
+    (remark,) = remarks
+    assert remark.startswith("What these have applied is not known to the ledger, for others own the folders: ")
+    assert f"{run.folder} (of " in remark
+    assert set(marks()) == {run.folder.name}
+    with opened_ledger(REPORTS, owners=lambda _reports: {os.geteuid() + 1}) as (ledger, remarks):
+        assert remarks == (), "what it knows already it need not believe anew"
 
 
 def test_a_folder_without_a_journal_has_no_mark(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import socket
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from bulkredeem.application import find_run, newest_in, report_run, runs_in, unfinished_in
 from bulkredeem.application.record import head_of, notes_of
-from bulkredeem.application.shelf import Shelved, look_at, settled_rows
+from bulkredeem.application.shelf import Shelved, left_alone, look_at, settled_rows, stranger_of
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import ExitCode, RunNotFoundError
 from bulkredeem.journal import Journal, RunLock
@@ -70,6 +71,78 @@ def shelve(
         if ending:
             journal.note(notes_of(ending))
     return folder
+
+
+def stranger(_reports: Path) -> Collection[int]:
+    """Tell of another user than the one who runs this, and who owns all that is made here."""
+    return {os.geteuid() + 1}
+
+
+def test_whose_folder_it_is_is_told_of_others_alone() -> None:
+    """By name, or by number where the system knows none."""
+    folder = shelve()
+    assert stranger_of(folder) == ""
+    assert stranger_of(folder, stranger) == pwd.getpwuid(os.geteuid()).pw_name
+    assert stranger_of(REPORTS / "nowhere", stranger) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody but an administrator may give a folder away")
+def test_the_number_of_a_user_without_a_name_is_told() -> None:
+    """A container knows few names."""
+    folder = shelve()
+    os.chown(folder, 4_000_111, -1)
+    assert stranger_of(folder) == "user 4000111"
+    (run,) = runs_in(REPORTS)
+    assert run.stranger == "user 4000111"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody but an administrator may give a folder away")
+def test_who_owns_the_reports_folder_is_no_stranger() -> None:
+    """That one could do anything there; and on some mounts all is somebody's."""
+    folder = shelve(ending=ending_in(RunState.STOPPED))
+    for each in (folder, REPORTS):
+        os.chown(each, 4_000_111, -1)
+    assert [run.folder for run in unfinished_in(REPORTS)] == [folder]
+
+
+def test_what_others_have_put_there_is_shown_and_not_gone_on_with_unasked() -> None:
+    """Whoever may write into the folder could put there what is to be sent; who names it means it."""
+    folder = shelve(ending=ending_in(RunState.STOPPED))
+    (run,) = runs_in(REPORTS, stranger)
+    assert run.is_unfinished
+    assert run.counts
+    assert unfinished_in(REPORTS, stranger) == []
+    assert [each.folder for each in unfinished_in(REPORTS)] == [folder]
+    (remark,) = left_alone([run])
+    assert f"{folder} (of {run.stranger})" in remark
+    assert find_run(REPORTS, OLD, stranger) == find_run(REPORTS, OLD[:12], stranger) == folder
+    assert left_alone(runs_in(REPORTS)) == ()
+
+
+def test_the_newest_run_is_one_of_this_user() -> None:
+    """`retry` and `verify` take it when no run is named; that of others is named, and why it is not taken."""
+    shelve(ending=ending_in(RunState.FINISHED))
+    with pytest.raises(
+        RunNotFoundError, match=r"There is no run in reports\. Left alone, for others own the folders: "
+    ):
+        newest_in(REPORTS, stranger)
+    assert newest_in(REPORTS) == REPORTS / OLD
+
+
+def test_a_link_does_not_lead_to_what_others_have_put_there() -> None:
+    """`latest` could be made to lead there; who named the link did not name that."""
+    folder = shelve()
+    (REPORTS / "latest").symlink_to(folder.name)
+    assert find_run(REPORTS, "latest") == folder
+    with pytest.raises(RunNotFoundError, match=f"reports/latest is a link to {folder}, a folder of "):
+        find_run(REPORTS, "latest", stranger)
+
+
+def test_not_all_folders_of_others_are_named() -> None:
+    """There may be thousands."""
+    runs = [Shelved(folder=REPORTS / str(at), state=RunState.STOPPED, stranger="mallory") for at in range(5)]
+    (remark,) = left_alone(runs)
+    assert "reports/0 (of mallory), reports/1 (of mallory), reports/2 (of mallory) and 2 more" in remark
 
 
 def alone() -> Shelved:

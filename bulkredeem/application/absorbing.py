@@ -6,15 +6,22 @@ Who needs the ledger brings it up to date first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.intake import NOT_SELECTED, SNAPSHOT, judged_rows
 from bulkredeem.application.record import JOURNAL, PROFILE, columns_of, ending_of, info_of, settings_of
 from bulkredeem.application.rows import RowNumbers, outcomes_of
-from bulkredeem.application.shelf import check_snapshot, doubtful_rows, run_folders
+from bulkredeem.application.shelf import (
+    check_snapshot,
+    doubtful_rows,
+    owners_of,
+    run_folders,
+    stranger_of,
+    strangers_in_words,
+)
 from bulkredeem.errors import JournalError, ReportsFolderError
 from bulkredeem.journal import Journal, network_type_of, owner_of
 from bulkredeem.ledger import Entry, Event, Ledger, System, key_of, other_key
@@ -23,6 +30,7 @@ from bulkredeem.settings import rules_of
 from bulkredeem.snapshot import read_headers
 from bulkredeem.summary import RunInfo, RunState
 from bulkredeem.verdict import SENT_BEFORE
+from bulkredeem.wholefile import make_folder, require_folder
 
 LEDGER_FOLDER: Final = "ledger"
 """The folder, in that of the reports, of the ledger and of the locks that go with it."""
@@ -30,11 +38,12 @@ LEDGER: Final = "ledger.sqlite"
 """Its name in that folder."""
 ALREADY_APPLIED: Final = "ALREADY_APPLIED"
 _NOT_READ: Final = "What {folder} has applied is not known to the ledger, since it cannot be read: {why}"
+_NOT_BELIEVED: Final = "What these have applied is not known to the ledger, for others own the folders: {folders}."
 
 
 @contextmanager
 def opened_ledger(
-    reports: Path, proceed: Callable[[], None] = lambda: None
+    reports: Path, proceed: Callable[[], None] = lambda: None, *, owners: Callable[[Path], Collection[int]] = owners_of
 ) -> Iterator[tuple[Ledger, tuple[str, ...]]]:
     """Give the ledger of a reports folder, brought up to date, and what a person should know of that.
 
@@ -42,34 +51,49 @@ def opened_ledger(
     """
     folder = ledger_folder(reports)
     with Ledger.open(folder / LEDGER, network=bool(network_type_of(folder))) as ledger:
-        yield ledger, absorb_new(reports, ledger, proceed)
+        yield ledger, absorb_new(reports, ledger, proceed, owners=owners)
 
 
 def ledger_folder(reports: Path) -> Path:
     """Return the folder of the ledger, which is there then. Raises ReportsFolderError."""
     folder = reports / LEDGER_FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            make_folder(reports)
+        require_folder(folder)
     except OSError as exc:
         raise ReportsFolderError(f"No folder for reports can be made at {folder}: {exc.strerror}.") from exc
     return folder
 
 
-def absorb_new(reports: Path, ledger: Ledger, proceed: Callable[[], None] = lambda: None) -> tuple[str, ...]:
+def absorb_new(
+    reports: Path,
+    ledger: Ledger,
+    proceed: Callable[[], None] = lambda: None,
+    *,
+    owners: Callable[[Path], Collection[int]] = owners_of,
+) -> tuple[str, ...]:
     """Absorb every run that nobody works on and whose journal has changed; return what a person should know of it.
 
-    `proceed` is asked before every row and raises what is to end it; a run is absorbed whole or not at all.
+    `proceed` is asked before every row and raises what is to end it; a run is absorbed whole or not at all. Only
+    folders that are no stranger's are believed; `owners` tells whose those are.
     """
     marks = ledger.marks()
-    remarks = []
+    remarks, strange = [], []
     for folder in run_folders(reports):
         mark = mark_of(folder)
-        if mark and marks.get(folder.name) != mark and not owner_of(folder):
+        if marks.get(folder.name) == mark:
+            continue
+        if stranger := stranger_of(folder, owners):
+            strange.append((folder, stranger))
+        elif mark and not owner_of(folder):
             try:
                 _absorb(folder, ledger, mark, proceed)
             except (JournalError, KeyError, ValueError, OSError) as exc:
                 why = str(exc) if isinstance(exc, JournalError) else type(exc).__name__
                 remarks.append(_NOT_READ.format(folder=folder, why=why))
+    if strange:
+        remarks.append(_NOT_BELIEVED.format(folders=strangers_in_words(strange)))
     return tuple(remarks)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bulkredeem.application.rows import RowNumbers
-from bulkredeem.columns import ColumnMap
+from bulkredeem.columns import ColumnMap, listed, shown_header
 from bulkredeem.errors import InputFileError
 from bulkredeem.loader import Intake, read_cells, take_snapshot
 from bulkredeem.model import Condition, Correction, Invalid, Rules
@@ -20,8 +20,6 @@ from bulkredeem.validation import Judge
 SNAPSHOT: Final = "input.csv"
 NOT_SELECTED: Final = "NOT_SELECTED"
 """The code of a row that was left out because others were asked for."""
-_LISTED: Final = 20
-"""Columns of a file that a sentence names."""
 
 
 def take_in(
@@ -76,8 +74,10 @@ def require_columns(conditions: Iterable[str], columns: ColumnMap, source: str) 
         count = _names(columns).count(header.casefold())
         if count != 1:
             how = "more than one column" if count else "no column"
-            listed = ", ".join(repr(name) for name in columns.headers[:_LISTED])
-            raise InputFileError(f"{source} has {how} {header!r} for --only or --first to look at; it has {listed}.")
+            raise InputFileError(
+                f"{source} has {how} {shown_header(header)!r} for --only or --first to look at; it has"
+                f" {listed(columns.headers)}."
+            )
 
 
 def _names(columns: ColumnMap) -> list[str]:

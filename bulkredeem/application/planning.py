@@ -10,7 +10,7 @@ from typing import Final
 
 from bulkredeem.application.intake import NOT_SELECTED, judged_rows, require_columns, rows_where
 from bulkredeem.application.rows import RowNumbers, in_step
-from bulkredeem.columns import ColumnMap
+from bulkredeem.columns import ColumnMap, shown_header
 from bulkredeem.journal import Planned
 from bulkredeem.model import Condition, Correction, Invalid, Job, Skipped
 from bulkredeem.overlaps import Glance, Overlaps
@@ -83,7 +83,12 @@ def selected_by(condition: str, folder: Path, columns: ColumnMap) -> RowNumbers 
 
 def remarks_on_selection(only: str, selected: RowNumbers | None) -> tuple[str, ...]:
     """Return what a person should read when no row meets the condition: it may be mistyped, or none is there."""
-    return (f"No row has {only!r} (--only): nothing is to be sent.",) if selected is not None and not selected else ()
+    if selected is None or selected:
+        return ()
+    condition = Condition.parse(only)
+    # The value is a cell that somebody looked for.
+    shown = f"{condition.header}={shown_header(condition.value)}"
+    return (f"No row has {shown!r} (--only): nothing is to be sent.",)
 
 
 def unselected(job: Job) -> Job:

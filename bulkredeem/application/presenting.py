@@ -26,6 +26,7 @@ from bulkredeem.page import INDEX, PAGE, IndexEntry, NotDoneRow, write_index, wr
 from bulkredeem.report import RESULTS, SUMMARY
 from bulkredeem.settings import Settings
 from bulkredeem.summary import NOT_DONE, RunState, Summary, Typed, closing_sentence, next_steps, unmasking
+from bulkredeem.wholefile import bytes_of, opened_to_read
 from bulkredeem.workbook import NOT_DONE_XLSX, RESULTS_XLSX, require, workbooks_from
 
 _NOT_WRITTEN: Final = "Not written, {names}: {why}"
@@ -129,7 +130,7 @@ def _tried(write: Callable[[], tuple[str, ...] | None], *paths: Path) -> tuple[s
 
 def _not_done(folder: Path, proceed: Callable[[], None]) -> Iterator[NotDoneRow]:
     """Yield the rows of `not_done.csv`, as they were before they went through a report."""
-    with (folder / NOT_DONE).open(encoding="utf-8-sig", newline="") as file:
+    with opened_to_read(folder / NOT_DONE, "utf-8-sig") as file:
         reader = csv.reader(file)
         names = next(reader)
         place = {name: index for index, name in enumerate(names) if name in RESULT_HEAD or name in RESULT_TAIL}
@@ -172,7 +173,7 @@ def _entry(folder: Path, told: Mapping[str, Any] | None) -> IndexEntry:
 
 def _summary_of(folder: Path) -> Mapping[str, Any] | None:
     try:
-        told = orjson.loads((folder / SUMMARY).read_bytes())
+        told = orjson.loads(bytes_of(folder / SUMMARY))
     except (OSError, ValueError):
         return None
     return told if isinstance(told, dict) else None

@@ -29,6 +29,7 @@ from bulkredeem.report import point_latest_to
 from bulkredeem.runlog import RunLog
 from bulkredeem.settings import Settings, changed, other_system, restored
 from bulkredeem.summary import UNFINISHED, RunState, Tally
+from bulkredeem.wholefile import close_to_others
 
 _OTHER_SYSTEM: Final = (
     "{folder} was begun with {of_run}, and the settings now say {now}: the password of one is none for the other."
@@ -150,6 +151,7 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
         opened.journal.note(
             {"state": RunState.RUNNING, "resumed_at": repr(moment), "by": info.by, "reason": info.reason, GUARDED: ""}
         )
+        close_to_others(folder)
         forget_presentation(folder)
         point_latest_to(folder)
         prepared = Prepared(

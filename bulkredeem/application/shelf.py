@@ -1,11 +1,17 @@
-"""The runs of a reports folder: which there are, how far each has come, and which one a name means."""
+"""The runs of a reports folder: which there are, how far each has come, and which one a name means.
+
+Whoever may write into the folder can put there what looks like a run. So only a folder of the user who runs this is
+gone on with, or believed, unless a person has named it; the others are shown.
+"""
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +25,10 @@ from bulkredeem.snapshot import digest_of, read_records
 from bulkredeem.summary import UNFINISHED, Ending, RunInfo, RunState
 
 _NOT_BEGUN: Final = "{folder} died while it read its file, and sent nothing: run the file again, and delete the folder."
+_LEADS_OUT: Final = "{folder} is a link that leads out of the reports folder: name the run by its own path."
+_LEADS_ASTRAY: Final = "{folder} is a link to {found}, a folder of {stranger}: name the run by its own path."
+_MOST_NAMED: Final = 3
+"""Folders of others that are named in one sentence."""
 _RUN_ID: Final = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
@@ -40,6 +50,8 @@ class Shelved:
     """The process that works on it, or None."""
     problem: str = ""
     """Why it cannot be read, as a sentence; else empty."""
+    stranger: str = ""
+    """Whose folder it is, when that is not the user who runs this; else empty."""
 
     @property
     def is_unfinished(self) -> bool:
@@ -52,9 +64,21 @@ class Shelved:
         return self.ending is not None and self.ending.is_guarded
 
 
-def runs_in(reports: Path) -> list[Shelved]:
-    """Return all runs of a reports folder, the oldest first; none for a folder that is not there."""
-    return sorted(map(look_at, run_folders(reports)), key=_started_at)
+def owners_of(reports: Path) -> Collection[int]:
+    """Return the numbers of those whose folders are no stranger's: who runs this, and who owns the reports folder.
+
+    The latter could do anything there anyway; and where a mount says that all is somebody's, that is, too.
+    Raises OSError.
+    """
+    return {os.geteuid(), reports.stat().st_uid}
+
+
+def runs_in(reports: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> list[Shelved]:
+    """Return all runs of a reports folder, the oldest first; none for a folder that is not there.
+
+    `owners` tells whose folders are no stranger's.
+    """
+    return sorted((look_at(folder, owners) for folder in run_folders(reports)), key=_started_at)
 
 
 def run_folders(reports: Path) -> list[Path]:
@@ -62,29 +86,62 @@ def run_folders(reports: Path) -> list[Path]:
     return [folder for folder in sorted(_folders(reports)) if _RUN_ID.fullmatch(folder.name)]
 
 
-def unfinished_in(reports: Path) -> list[Shelved]:
-    """Return the runs that stopped early or died, the oldest first."""
-    return [run for run in runs_in(reports) if run.is_unfinished]
+def unfinished_in(reports: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> list[Shelved]:
+    """Return the runs of this user that stopped early or died, the oldest first."""
+    return [run for run in runs_in(reports, owners) if run.is_unfinished and not run.stranger]
 
 
-def newest_in(reports: Path) -> Path:
-    """Return the folder of the run that began last. Raises RunNotFoundError when there is none."""
-    folders = [run.folder for run in runs_in(reports) if run.info]
+def newest_in(reports: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> Path:
+    """Return the folder of this user's run that began last. Raises RunNotFoundError when there is none."""
+    runs = [run for run in runs_in(reports, owners) if run.info]
+    folders = [run.folder for run in runs if not run.stranger]
     if not folders:
-        raise RunNotFoundError(f"There is no run in {reports}.")
+        raise RunNotFoundError(" ".join((f"There is no run in {reports}.", *left_alone(runs))))
     return folders[-1]
 
 
-def find_run(reports: Path, name: str) -> Path:
+def left_alone(runs: Sequence[Shelved]) -> tuple[str, ...]:
+    """Say of which runs nothing is done unasked, since they are in folders of other users; nothing for none."""
+    strange = [(run.folder, run.stranger) for run in runs if run.stranger]
+    if not strange:
+        return ()
+    named = strangers_in_words(strange)
+    return (f"Left alone, for others own the folders: {named}. Name a run to go on with it all the same.",)
+
+
+def strangers_in_words(folders: Sequence[tuple[Path, str]]) -> str:
+    """Name the folders, and the users whose they are."""
+    words = ", ".join(f"{folder} (of {stranger})" for folder, stranger in folders[:_MOST_NAMED])
+    return f"{words} and {len(folders) - _MOST_NAMED} more" if len(folders) > _MOST_NAMED else words
+
+
+def stranger_of(folder: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> str:
+    """Return whose folder it is, by name or number, when that is none of the owners; else empty."""
+    try:
+        owner, ours = folder.lstat().st_uid, owners(folder.parent)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        return "somebody"
+    if owner in ours:
+        return ""
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"user {owner}"
+
+
+def find_run(reports: Path, name: str, owners: Callable[[Path], Collection[int]] = owners_of) -> Path:
     """Return the folder of the run that a person means: its path, its name, or the beginning of its name.
 
-    Raises RunNotFoundError when there is none, or more than one.
+    Raises RunNotFoundError when there is none, or more than one, and when a link leads to a folder of another user:
+    whoever named the link did not name that.
     """
     if not name.strip():
         raise RunNotFoundError("An empty name is no run's; 'bulkredeem runs' lists those there are.")
     for folder in (Path(name), reports / name):
         if (folder / JOURNAL).is_file():
-            return folder.parent / folder.resolve().name if folder.is_symlink() else folder
+            return followed(folder, reports, owners)
     found = [folder for folder in _folders(reports) if folder.name.startswith(name) and (folder / JOURNAL).is_file()]
     if len(found) == 1:
         return found[0]
@@ -92,8 +149,30 @@ def find_run(reports: Path, name: str) -> Path:
     raise RunNotFoundError(f"{what}; 'bulkredeem runs' lists those there are.")
 
 
-def look_at(folder: Path) -> Shelved:
+def followed(folder: Path, reports: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> Path:
+    """Return the folder of a run without a link; a link in the reports folder is followed within it alone.
+
+    Raises RunNotFoundError for one that leads out of it, and for one that leads to a folder of another user.
+    """
+    if not folder.is_symlink():
+        return folder
+    run, parent = folder.resolve(), folder.parent.resolve()
+    if run.parent != parent:
+        if parent == reports.resolve():
+            raise RunNotFoundError(_LEADS_OUT.format(folder=folder))
+        return run
+    found = folder.parent / run.name
+    if stranger := stranger_of(found, owners):
+        raise RunNotFoundError(_LEADS_ASTRAY.format(folder=folder, found=found, stranger=stranger))
+    return found
+
+
+def look_at(folder: Path, owners: Callable[[Path], Collection[int]] = owners_of) -> Shelved:
     """Return how far a run has come; one whose journal cannot be read is `unreadable`, and says why."""
+    return replace(_looked_at(folder), stranger=stranger_of(folder, owners))
+
+
+def _looked_at(folder: Path) -> Shelved:
     owner = owner_of(folder)
     if not (folder / JOURNAL).exists():
         if owner:

@@ -24,14 +24,14 @@ from bulkredeem.application.opening import Opened, open_run
 from bulkredeem.application.record import JOURNAL
 from bulkredeem.application.rows import RowNumbers
 from bulkredeem.codes import MendBy
-from bulkredeem.columns import RESULT_HEAD, ColumnMap, canonical_name
+from bulkredeem.columns import RESULT_HEAD, ColumnMap, canonical_name, listed, shown_header
 from bulkredeem.errors import ConfigurationError, ReportError
 from bulkredeem.formulas import unescape
 from bulkredeem.model import Status
 from bulkredeem.report import write_results
 from bulkredeem.snapshot import has_byte_order_mark
 from bulkredeem.summary import NOT_DONE, UNFINISHED, counted, mender_of_pending
-from bulkredeem.wholefile import sync_folder
+from bulkredeem.wholefile import make_folder, opened_to_read, opened_to_write, require_folder, sync_folder
 
 SPLIT: Final = "split"
 """The folder, in the run's, of all that was split."""
@@ -187,7 +187,7 @@ class _Rows:
         return dict(sorted(found.items(), key=lambda entry: -entry[1].rows))
 
     def _read(self) -> Iterator[list[str]]:
-        with self._path.open(encoding="utf-8-sig", newline="") as file:
+        with opened_to_read(self._path, "utf-8-sig") as file:
             try:
                 yield from csv.reader(file)
             except csv.Error as exc:
@@ -206,15 +206,16 @@ def _places(by: str, header: Sequence[str], opened: Opened) -> tuple[int, ...]:
     ):
         if len(found) == 1:
             return tuple(found)
-    listed = ", ".join(repr(name) for name in header[:_LISTED]) + (" and more" if len(header) > _LISTED else "")
     how = "more than one column" if sum(name.strip().casefold() == wanted for name in header) > 1 else "no column"
-    raise ConfigurationError(f"{opened.folder} has {how} {by!r} to split by; it has {listed}.")
+    raise ConfigurationError(
+        f"{opened.folder} has {how} {shown_header(by)!r} to split by; it has {listed(header, _LISTED)}."
+    )
 
 
 def _write_files(rows: _Rows, names: Mapping[_Key, str], scratch: Path) -> None:
     """Write each row to the file of its group, and make the files durable."""
     folder = scratch / SPLIT
-    folder.mkdir()
+    make_folder(folder)
     held: dict[_Key, list[list[str]]] = {key: [list(rows.header)] for key in names}
     for number, (key, row) in enumerate(rows, start=1):
         held.setdefault(key, []).append(row)
@@ -222,14 +223,14 @@ def _write_files(rows: _Rows, names: Mapping[_Key, str], scratch: Path) -> None:
             _append(held, names, folder, rows.encoding)
     _append(held, names, folder, rows.encoding)
     for name in names.values():
-        with (folder / name).open("rb") as file:
+        with opened_to_read(folder / name) as file:
             os.fsync(file.fileno())
     sync_folder(folder)
 
 
 def _append(held: dict[_Key, list[list[str]]], names: Mapping[_Key, str], folder: Path, encoding: str) -> None:
     for key, lines in held.items():
-        with (folder / names[key]).open("a", encoding=encoding, newline="") as file:
+        with opened_to_write(folder / names[key], encoding, append=True) as file:
             csv.writer(file, lineterminator="\r\n").writerows(lines)
     held.clear()
 
@@ -238,16 +239,25 @@ def _append(held: dict[_Key, list[list[str]]], names: Mapping[_Key, str], folder
 def _scratch(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside the splits of a run, which goes when the block ends. Raises ReportError."""
     aside = folder / SPLIT / _ASIDE
+    try:
+        # Before anything is taken away in it.
+        require_folder(folder / SPLIT)
+    except OSError as exc:
+        raise _not_written(folder, exc) from exc
     shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
     try:
-        aside.mkdir(parents=True)
+        make_folder(aside)
         yield aside
     except OSError as exc:
-        raise ReportError(f"{folder / SPLIT} could not be written: {exc.strerror or exc}.") from exc
+        raise _not_written(folder, exc) from exc
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         if (folder / SPLIT).is_dir() and not any((folder / SPLIT).iterdir()):
             (folder / SPLIT).rmdir()
+
+
+def _not_written(folder: Path, exc: OSError) -> ReportError:
+    return ReportError(f"{folder / SPLIT} could not be written: {exc.strerror or exc}.")
 
 
 def _new_folder(parent: Path, by: str) -> Path:

@@ -34,7 +34,7 @@ from bulkredeem.model import (
 )
 from bulkredeem.settings import Settings
 from bulkredeem.snapshot import SnapshotWriter
-from bulkredeem.wholefile import sync_folder
+from bulkredeem.wholefile import opened_to_write, sync_folder
 
 NO_PREVIOUS_VALUE: Final = "NO_PREVIOUS_VALUE"
 PREVIOUS_WAS_EMPTY: Final = "PREVIOUS_WAS_EMPTY"
@@ -67,15 +67,23 @@ def _prepare(
     opened = open_run(folder, terms.wall_clock())
     with opened.resources:
         require_ended(opened)
-        if next(opened.journal.previous(), None) is None:
-            raise RunNotFoundError(
-                f"{folder} has not recorded what it replaced (--record-previous), so nothing of it can be restored."
-            )
         settings, remarks = settings_for(opened, now, flags)
+        if next(opened.journal.previous(), None) is None:
+            raise RunNotFoundError(_nothing_known(folder, has_looked=settings.record_previous))
         client = client_for(settings)
         undoing = _Undoing(opened=opened, settings=settings)
         prepared = prepare_new(_as_undo(settings), turn, undoing.write_snapshot, terms.stop.check, terms.wall_clock())
         return replace(prepared, remarks=(*prepared.remarks, *remarks, *undoing.remarks())), client
+
+
+def _nothing_known(folder: Path, *, has_looked: bool) -> str:
+    """Say why a run without a single value from before it cannot be taken back."""
+    if not has_looked:
+        return f"{folder} has not recorded what it replaced (--record-previous), so nothing of it can be restored."
+    return (
+        f"{folder} looked at what it would replace, and the platform showed nothing: nothing was there before, or"
+        " could be seen. A field cannot be emptied again, so nothing of it can be restored."
+    )
 
 
 def _as_undo(settings: Settings) -> Settings:
@@ -133,7 +141,7 @@ class _Undoing:
 
     def _write(self, target: Path, headers: tuple[str, ...]) -> int:
         rows = 0
-        with target.open("w", encoding="utf-8", newline="") as file:
+        with opened_to_write(target) as file:
             writer = SnapshotWriter(file, headers)
             for correction, kept, previous in self._applied():
                 # What another row of the run had set to the same before is that row's to take back.

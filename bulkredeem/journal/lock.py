@@ -18,6 +18,7 @@ import orjson
 
 from bulkredeem.errors import BusyError, ReportsFolderError
 from bulkredeem.moments import time_in_words
+from bulkredeem.wholefile import descriptor_of
 
 LOCK: Final = "run.lock"
 """Its name in the run's folder. It holds who has the lock, for people: that it is locked is what counts."""
@@ -71,7 +72,7 @@ class RunLock:
         """
         path = folder / name
         with _translated(path), ExitStack() as undoing:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = descriptor_of(path, os.O_RDWR | os.O_CREAT)
             undoing.callback(os.close, descriptor)
             if not _taken(descriptor, sleep):
                 raise BusyError(f"{folder} is being worked on by {_read_owner(descriptor).in_words()}.")
@@ -111,7 +112,7 @@ def user_name() -> str:
 def owner_of(folder: Path, name: str = LOCK) -> Owner | None:
     """Return who works on the run in this folder, or holds another lock there, or None when nobody does."""
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY)
+        descriptor = descriptor_of(folder / name)
     except OSError:
         return None
     try:

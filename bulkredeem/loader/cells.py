@@ -117,7 +117,7 @@ def _damage(name: str, value: object, note: Note) -> str:
     if name in _IDENTIFIERS and (note.is_moment or isinstance(value, date | time | timedelta)):
         return DATE_IN_CELL
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and note.text is None
-    if is_number and abs(value) >= 10**PRECISION:  # type: ignore[arg-type]
+    if is_number and abs(value) >= 10**PRECISION:  # type: ignore[arg-type]  # `is_number` says so
         return NUMBER_TOO_LONG
     is_shown = not note.is_formatted or (note.is_same_number and name not in _IDENTIFIERS)
     return "" if is_shown or not (is_number or (isinstance(value, str) and value)) else FORMATTED_NUMBER

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Final, TextIO
 
-from bulkredeem.columns import ColumnMap
+from bulkredeem.columns import ColumnMap, shown_header
 from bulkredeem.errors import ReportsFolderError
 from bulkredeem.loader.cells import damage_in
 from bulkredeem.loader.heading import DELIMITERS, Heading, Held, find_in_sheet, find_in_text, require_columns, widened
@@ -30,7 +30,10 @@ from bulkredeem.loader.workbook import Sheet, read_sheet
 from bulkredeem.model import Problem, Reading
 from bulkredeem.snapshot import SnapshotWriter
 from bulkredeem.summary import counted
-from bulkredeem.wholefile import sync_folder
+from bulkredeem.wholefile import opened_to_write, sync_folder
+
+_NOTHING: Final = frozenset({"\n", "\r\n"})
+"""Lines that need not be taken apart to see that they are no rows; there may be millions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ def take_snapshot(
     """
     with opened(source, target.parent, proceed=proceed, standard_input=standard_input) as content:
         try:
-            with target.open("w", encoding="utf-8", newline="") as copy:
+            with opened_to_write(target) as copy:
                 write = _write_text if content.form is Form.TEXT else _write_sheet
                 intake = write(content, copy, reading, proceed)
                 copy.flush()
@@ -102,7 +105,7 @@ def _write_text(content: Opened, copy: TextIO, reading: Reading, proceed: Callab
                 else:
                     writer.add_plain(row_number, row)
                 plain += 1
-        else:
+        elif line not in _NOTHING:
             rows.write(take_apart(content.name, row_number, line, coming, dialect_of(heading.layout.delimiter)))
     return Intake(
         sha256=content.sha256 or (digest_of(content) if lines.is_recoded else lines.digest.hexdigest()),
@@ -204,7 +207,9 @@ def _remarks_on_hidden(sheet: Sheet, columns: ColumnMap, own: Sequence[int], hid
     """Say how many hidden rows, and which hidden columns, are taken all the same."""
     verb = "is" if hidden == 1 else "are"
     rows = f"{counted(hidden, 'hidden row')} {verb} taken, too." if hidden else ""
-    names = [header for header, name in columns.pairs() if own[columns.used[name]] in sheet.hidden_columns]
+    names = [
+        shown_header(header) for header, name in columns.pairs() if own[columns.used[name]] in sheet.hidden_columns
+    ]
     used = f"Hidden columns are used, too: {', '.join(names)}." if names else ""
     return tuple(filter(None, (rows, used)))
 

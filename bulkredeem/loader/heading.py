@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bulkredeem.columns import ColumnMap, canonical_name, map_columns
+from bulkredeem.columns import ColumnMap, canonical_name, map_columns, shown_header
 from bulkredeem.errors import InputFileError
 from bulkredeem.loader.records import (
     BLANKS,
     DAMAGE,
+    MOST_COLUMNS,
     Layout,
     Record,
     dialect_of,
@@ -116,7 +117,7 @@ def find_in_text(
     swallowed: InputFileError | None = None
     for delimiter in delimiters:
         try:
-            for heading in _headings(_records(held, delimiter, name), delimiter, reading):
+            for heading in _headings(_records(held, delimiter, name), delimiter, reading, name):
                 found.append(heading)  # noqa: PERF402  those before a line that cannot be told apart count
         except InputFileError as exc:
             # What another delimiter makes of the quotes says something of that delimiter alone.
@@ -139,7 +140,7 @@ def find_in_sheet(
 
     Raises InputFileError for a sheet in which nothing stands.
     """
-    heading = chosen(list(_headings(records(), ",", reading)), may_be_unknown=may_be_unknown)
+    heading = chosen(list(_headings(records(), ",", reading, name)), may_be_unknown=may_be_unknown)
     if heading is None:
         raise _nothing_in(name, reading, goes_on=not all(record.is_blank for record in records()))
     return _placed(heading, records())[0]
@@ -223,11 +224,19 @@ def _nothing_in(name: str, reading: Reading, *, goes_on: bool) -> InputFileError
     return InputFileError(f"{name} is empty: the first line must name the columns.")
 
 
-def _headings(records: Iterator[Record], delimiter: str, reading: Reading) -> Iterator[Heading]:
-    """Yield the rows that may be the header, up to the first that can be mapped."""
+def _headings(records: Iterator[Record], delimiter: str, reading: Reading, name: str) -> Iterator[Heading]:
+    """Yield the rows that may be the header, up to the first that can be mapped.
+
+    Raises InputFileError for one with more cells than a file can have columns.
+    """
     first, last = (reading.header_row - 1, reading.header_row) if reading.header_row else (0, SEARCHED)
     for record in itertools.islice(records, first, last):
         if record.error or "".join(record.cells).strip(_NOTHING):
+            if len(record.cells) > MOST_COLUMNS:
+                raise InputFileError(
+                    f"{name}, row {record.row_number}, has {len(record.cells):,} cells, and a header has at most"
+                    f" {MOST_COLUMNS:,}, as in a spreadsheet: leave out the columns that nobody needs."
+                )
             heading = _heading(record, delimiter, reading)
             yield heading
             if heading.columns:
@@ -254,8 +263,8 @@ def _quotes_in_names(record: Record, delimiter: str) -> str:
     for place, cell in enumerate(record.cells if record.lines else ()):
         if has_blank_before_quotes(record, place, delimiter) and canonical_name(cell.strip().strip('"')):
             return (
-                f"A blank stands before the opening quote of {cell.strip()}, so that the quotes are part of the name:"
-                " take the blanks after the delimiters out of the file."
+                f"A blank stands before the opening quote of {shown_header(cell.strip())}, so that the quotes are part"
+                " of the name: take the blanks after the delimiters out of the file."
             )
     return ""
 

@@ -12,7 +12,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from bulkredeem.loader.cells import PRECISION, Note, text_of
-from bulkredeem.loader.surveying import Attributes, Extent, Notes, Survey, read_xml
+from bulkredeem.loader.records import LONGEST_CELL
+from bulkredeem.loader.surveying import (
+    MOST_REPEATED,
+    Attributes,
+    CellTooLongError,
+    Extent,
+    Notes,
+    Survey,
+    TooLargeError,
+    read_xml,
+)
 
 _NUMBERS: Final = frozenset({"float", "percentage", "currency"})
 """Types of cells that hold a number."""
@@ -113,7 +123,7 @@ def _is_same(shown: str, value: float) -> bool:
     parts = _DECIMALS.fullmatch(shown)
     try:
         wanted = Decimal(text_of(value))
-        return bool(parts) and Decimal(f"{_NOT_A_DIGIT.sub('', parts[1])}.{parts[2]}") == wanted  # type: ignore[index]
+        return bool(parts) and Decimal(f"{_NOT_A_DIGIT.sub('', parts[1])}.{parts[2]}") == wanted  # type: ignore[index]  # `bool(parts)` says so
     except InvalidOperation:
         return False
 
@@ -153,6 +163,7 @@ class _Cells:
         self._paragraphs: list[str] = []
         self._is_in_paragraph = self._has_tab = False
         self._passed_over = 0
+        self._length = self._repeated = 0
 
     def start(self, name: str, attributes: Attributes) -> None:
         """Hear the beginning of an element."""
@@ -163,7 +174,7 @@ class _Cells:
         elif name == "office:annotation" or self._passed_over:
             self._passed_over += 1
         elif name in {"table:table-cell", "table:covered-table-cell"}:
-            self._cell, self._paragraphs, self._has_tab = attributes, [], False
+            self._cell, self._paragraphs, self._has_tab, self._length = attributes, [], False, 0
             self._columns = int(attributes.get("table:number-columns-repeated", "1"))
         elif name == "table:table-row":
             self._begin_row(attributes)
@@ -191,11 +202,19 @@ class _Cells:
     def text(self, text: str) -> None:
         """Hear text."""
         if self._is_in_paragraph and not self._passed_over:
+            self._lengthen(len(text))
             self._paragraphs[-1] += text
+
+    def _lengthen(self, characters: int) -> None:
+        """Take note of what comes to the text of a cell, before it does. Raises CellTooLongError."""
+        self._length += characters
+        if self._length > LONGEST_CELL:
+            raise CellTooLongError(self._row, self._column)
 
     def _begin_sheet(self, name: str) -> None:
         self._is_in_sheet, self._sheet = True, name
-        self._notes, self._extent, self._column_styles, self._row = {}, Extent(), [], 0
+        # The engine holds all sheets at once.
+        self._notes, self._extent, self._column_styles, self._row = {}, Extent(self._extent), [], 0
 
     def _begin_row(self, attributes: Attributes) -> None:
         self._column, self._rows = 0, int(attributes.get("table:number-rows-repeated", "1"))
@@ -212,10 +231,13 @@ class _Cells:
 
     def _hear_text(self, name: str, attributes: Attributes) -> None:
         if name == "text:p":
+            self._lengthen(1)
             self._paragraphs.append("")
             self._is_in_paragraph = True
         elif self._is_in_paragraph and name == "text:s":
-            self._paragraphs[-1] += " " * int(attributes.get("text:c", "1"))
+            blanks = int(attributes.get("text:c", "1"))
+            self._lengthen(blanks)
+            self._paragraphs[-1] += " " * blanks
         elif self._is_in_paragraph and name == "text:line-break":
             self._paragraphs[-1] += "\n"
         elif self._is_in_paragraph and name == "text:tab":
@@ -226,11 +248,20 @@ class _Cells:
         if self._paragraphs or "office:value-type" in self._cell:
             last_row, last_column = self._row + self._rows, self._column + self._columns
             self._extent.reach(last_row - 1, last_column - 1, self._rows, self._columns)
+            self._count_repeated()
             if note := self._note():
                 for row in range(self._row, last_row):
                     self._notes.update(((row, column), note) for column in range(self._column, last_column))
         self._column += self._columns
         self._cell = {}
+
+    def _count_repeated(self) -> None:
+        cells = self._rows * self._columns
+        self._repeated += cells - 1
+        if self._repeated > MOST_REPEATED:
+            msg = f"repeats cells more than {MOST_REPEATED:,} times"
+            raise TooLargeError(msg)
+        self._extent.hold(self._length * cells)
 
     def _note(self) -> Note | None:
         """Return what is to be noted of the cell, or None."""

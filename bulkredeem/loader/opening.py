@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from bulkredeem.errors import InputFileError, ReportsFolderError
+from bulkredeem.loader.unfolding import limited
 from bulkredeem.model import STANDARD_INPUT_IN_WORDS
 
 STANDARD_INPUT: Final = Path("-")
@@ -212,6 +213,9 @@ def unreadable(name: str, exc: BaseException, where: str = "") -> InputFileError
 class _Unpacking:
     """Takes off whatever a file is packed in."""
 
+    _packed: IO[bytes]
+    """The file as it came."""
+
     def __init__(self, name: str, spooled: Callable[[IO[bytes]], IO[bytes]], resources: ExitStack) -> None:
         self.spooled = spooled
         self.remarks: list[str] = []
@@ -224,12 +228,15 @@ class _Unpacking:
 
     def unpack(self, stream: IO[bytes], depth: int) -> tuple[IO[bytes], Form]:
         """Return the content of a stream and what it is. Raises InputFileError."""
+        if depth == 0:
+            self._packed = stream
         magic = self._magic(stream)
         if magic.startswith((_GZIP, *_ZIP)) and depth > _DEEPEST:
             raise self._refusal("is packed too many times over; unpack it first")
         if magic.startswith(_GZIP):
-            # Its type promises a writer's methods, too; what we need of it is there.
-            return self.unpack(self._resources.enter_context(gzip.GzipFile(fileobj=stream)), depth + 1)  # type: ignore[arg-type]
+            # Said to be for reading: what is packed twice over has no mode that it could take.
+            unpacked = self._resources.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))
+            return self.unpack(limited(unpacked, self._name, self._packed), depth + 1)
         if magic.startswith(_ZIP):
             return self._unzip(stream if depth == 0 else self.spooled(stream), depth)
         if magic.startswith(_OLE):
@@ -264,7 +271,7 @@ class _Unpacking:
             content = self._resources.enter_context(archive.open(member))
         except (*UNPACKING_ERRORS, RuntimeError) as exc:
             raise self._refusal("is a zip archive that cannot be unpacked here; unpack it first") from exc
-        return self.unpack(content, depth + 1)
+        return self.unpack(limited(content, self._name, self._packed), depth + 1)
 
     def _only_file(self, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         names = set(archive.namelist())
@@ -273,7 +280,7 @@ class _Unpacking:
         members = [
             each
             for each in archive.infolist()
-            if not each.is_dir()
+            if not each.filename.endswith("/")  # a name may be empty, which is_dir() does not take
             and not each.filename.startswith(_PLAYS_NO_PART)
             and not Path(each.filename).name.startswith(_PLAYS_NO_PART)
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bulkredeem.columns import OURS, is_ours
 from bulkredeem.errors import InputFileError
 from bulkredeem.formulas import unescape
-from bulkredeem.loader.text import shown, undecodable_in
+from bulkredeem.loader.text import MAX_LINE, shown, undecodable_in
 from bulkredeem.model import Problem
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ QUOTED_OF_A_LINE: Final = 30_000
 """Characters of a damaged line that its report repeats."""
 BLANKS: Final = "".join(filter(str.isspace, map(chr, range(0x3001))))
 """All that Python calls a blank, of which U+3000 is the last."""
+LONGEST_CELL: Final = csv.field_size_limit()
+"""Characters of one cell."""
+MOST_COLUMNS: Final = 16_384
+"""As many as a spreadsheet has; a million of them would fill the memory."""
 _BLANKS_BEFORE_QUOTE: Final = re.compile(r',\s+"')
 """What stands in a row with commas between its cells, and before the first, if blanks stood before an opening quote."""
 
@@ -32,7 +36,7 @@ DAMAGE: Final = {
         "the line does not have as many cells as the header: a delimiter too many or too few, or a missing quote"
     ),
     "STRAY_CARRIAGE_RETURN": "a carriage return stands inside a cell without quotes: take it out",
-    "CELL_TOO_LONG": f"a cell is longer than {csv.field_size_limit():,} characters: shorten it, or close its quote",
+    "CELL_TOO_LONG": f"a cell is longer than {LONGEST_CELL:,} characters: shorten it, or close its quote",
     "BAD_QUOTES": "the quotes of the line do not match: a quote inside a quoted cell is written twice",
     "REPEATED_HEADER": "the line is the header once more: delete it, or leave it out with --ignore-rows",
     "UNTERMINATED_ROW": (
@@ -107,9 +111,16 @@ def _take_apart_lines(name: str, row_number: int, line: str, coming: Iterator[st
 
 
 def _noted(line: str, coming: Iterator[str], lines: list[str]) -> Iterator[str]:
-    """Yield the line and those after it, and note in `lines` which were asked for."""
+    """Yield the line and those after it, and note in `lines` which were asked for.
+
+    Raises csv.Error when they are longer together than a single line may be.
+    """
+    length = 0
     for each in itertools.chain((line,), coming):
         lines.append(each)
+        length += len(each)
+        if length > MAX_LINE:
+            raise csv.Error
         yield each
 
 
@@ -201,7 +212,7 @@ class Layout:
         self._nothing = delimiter + BLANKS
         self._names = _stripped(",".join(self.own(header)))
         self._longest_name = max(self._names.split(","), key=len)
-        self._longest = csv.field_size_limit()
+        self._longest = LONGEST_CELL
 
     def own(self, cells: Sequence[str]) -> Sequence[str]:
         """Return the cells of the file's own columns, exactly as they were before they went through a report."""

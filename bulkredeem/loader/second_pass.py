@@ -13,6 +13,7 @@ from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import JournalError
 from bulkredeem.model import Problem, Row
 from bulkredeem.snapshot import LEADING
+from bulkredeem.wholefile import opened_to_read
 
 CHUNK_CELLS: Final = 50_000
 """Cells that pandas reads at once, at least one row of them."""
@@ -49,17 +50,19 @@ def _damage(code: str, message: str, line: str) -> Problem | None:
 
 def _chunks(snapshot: Path, width: int) -> Iterator[pd.DataFrame]:
     # No `usecols`: with it pandas drops a cell too many without a word, and all cells after it have moved.
-    with pd.read_csv(
-        snapshot,
-        header=0,
-        names=list(range(width)),
-        index_col=False,
-        dtype=object,
-        keep_default_na=False,
-        na_filter=False,
-        encoding="utf-8",
-        chunksize=max(1, CHUNK_CELLS // width),
-    ) as reader:
+    with (
+        opened_to_read(snapshot) as file,
+        pd.read_csv(
+            file,
+            header=0,
+            names=list(range(width)),
+            index_col=False,
+            dtype=object,
+            keep_default_na=False,
+            na_filter=False,
+            chunksize=max(1, CHUNK_CELLS // width),
+        ) as reader,
+    ):
         while (chunk := _next_chunk(reader)) is not None:
             yield chunk
 

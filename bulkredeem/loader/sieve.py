@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from bulkredeem.columns import ColumnMap
+from bulkredeem.columns import ColumnMap, listed, shown_header
 from bulkredeem.errors import InputFileError
 from bulkredeem.model import Pattern
 from bulkredeem.summary import counted
-
-_LISTED = 20
-"""Columns of a file that a sentence names."""
 
 
 class Sieve:
@@ -70,5 +67,7 @@ def _place(pattern: Pattern, columns: ColumnMap, name: str) -> int:
         if canonical.casefold() == wanted:
             return place
     how = "more than one column" if wanted in headers else "no column"
-    listed = ", ".join(map(repr, columns.headers[:_LISTED]))
-    raise InputFileError(f"{name} has {how} {pattern.header!r} for --ignore-rows to look at; it has {listed}.")
+    raise InputFileError(
+        f"{name} has {how} {shown_header(pattern.header)!r} for --ignore-rows to look at; it has"
+        f" {listed(columns.headers)}."
+    )

@@ -27,6 +27,7 @@ MAX_LINE: Final = 1_048_576
 
 _SAVE_AS_CSV: Final = "save it as 'CSV UTF-8 (comma delimited)'"
 _HOLDS_NUL: Final = f"holds NUL bytes, so the file is not text; {_SAVE_AS_CSV}"
+_SHORTEN: Final = "shorten the cell that fills it, and look whether the file has line ends"
 _BYTE_ORDER_MARK: Final = codecs.BOM_UTF8
 _WIDE: Final = {
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -189,7 +190,7 @@ class Lines:
         if not self._passed:
             raw = self._check_start(raw)
         if is_cut:
-            raise self._refusal(f"is longer than {MAX_LINE:,} bytes: this is no CSV of corrections")
+            raise self._refusal(f"is longer than {MAX_LINE:,} bytes, which no row of corrections is: {_SHORTEN}")
         return raw
 
     def _check_start(self, raw: bytes) -> bytes:

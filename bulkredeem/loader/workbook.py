@@ -18,13 +18,14 @@ from xml.parsers.expat import ExpatError
 
 import pandas as pd
 
-from bulkredeem.columns import is_ours
+from bulkredeem.columns import is_ours, shown_header
 from bulkredeem.errors import InputFileError
 from bulkredeem.loader.cells import Note, text_of
 from bulkredeem.loader.ods import survey_ods
 from bulkredeem.loader.opening import UNPACKING_ERRORS, Form, Opened
 from bulkredeem.loader.records import Record
-from bulkredeem.loader.surveying import DocumentTypeError, Survey, TooLargeError
+from bulkredeem.loader.surveying import CellTooLongError, DocumentTypeError, Survey, TooLargeError
+from bulkredeem.loader.unfolding import require_modest
 from bulkredeem.loader.xlsx import survey_xlsx
 
 _NO_FORMATS: Final = (
@@ -99,6 +100,8 @@ def read_sheet(opened: Opened, wanted: str) -> Sheet:
     """
     engine = _engine(opened.name)
     with _in_one_sentence(opened.name, engine):
+        require_modest(opened.stream, opened.name)
+        opened.stream.seek(0)
         # Looked at first: the engine fills a rectangle with whatever a sheet spans.
         surveys = _Surveys(opened)
         with pd.ExcelFile(opened.stream, engine="calamine") as workbook:
@@ -107,7 +110,7 @@ def read_sheet(opened: Opened, wanted: str) -> Sheet:
             survey = surveys.of(name)
             rows = _values(workbook, name)
     _fill_up(rows, survey)
-    remarks = [f"Sheet {name!r} of {len(names)}."] if len(names) > 1 else []
+    remarks = [f"Sheet {shown_header(name)!r} of {len(names)}."] if len(names) > 1 else []
     remarks += [_NO_FORMATS] if opened.form is Form.OTHER_WORKBOOK else []
     return Sheet(
         name=name,
@@ -147,8 +150,13 @@ def _in_one_sentence(name: str, engine: ModuleType) -> Iterator[None]:
             f"{name} is a workbook whose sheet {exc}: delete what stands far away from the table, or save the sheet as"
             " CSV."
         ) from exc
+    except CellTooLongError as exc:
+        raise InputFileError(f"{name}, {exc}.") from exc
     except DocumentTypeError as exc:
-        raise InputFileError(f"{name} is a workbook with a document type in it, which no spreadsheet writes.") from exc
+        raise InputFileError(
+            f"{name} is a workbook with a document type in it, which no spreadsheet writes: open it in one,"
+            " and save it again."
+        ) from exc
     except (
         engine.CalamineError,
         ExpatError,
@@ -212,7 +220,7 @@ def _only(workbook: pd.ExcelFile, engine: ModuleType, surveys: _Surveys, name: s
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(map(repr, names[:_LISTED])) + more
+    return ", ".join(repr(shown_header(each)) for each in names[:_LISTED]) + more
 
 
 def _first_row(workbook: pd.ExcelFile, name: str) -> list[str]:

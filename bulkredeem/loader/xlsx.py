@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import posixpath
 import zipfile
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 from bulkredeem.loader.cells import NOT_CALCULATED, Note
 from bulkredeem.loader.formats import BUILT_IN, Format
-from bulkredeem.loader.surveying import Attributes, Extent, Notes, Survey, read_xml
+from bulkredeem.loader.records import LONGEST_CELL
+from bulkredeem.loader.surveying import (
+    MOST_ROWS,
+    Attributes,
+    CellTooLongError,
+    Extent,
+    Notes,
+    Survey,
+    TooLargeError,
+    read_xml,
+)
 
 _DIGITS: Final = "0123456789"
 _LETTERS: Final = 26
+_MOST_STYLES: Final = 1 << 16
+"""Formats of cells; a spreadsheet has no more."""
 _TRUE: Final = frozenset({"1", "true"})
 _OF_A_COUNTRY: Final = frozenset(map(str, (*range(5, 9), *range(14, 37), *range(45, 48), *range(50, 82))))
 """Further formats that a workbook names by their numbers alone: dates, and money, as they are in some country."""
@@ -29,7 +42,7 @@ def survey_xlsx(archive: zipfile.ZipFile, sheet: str) -> Survey:
     Raises TooLargeError, DocumentTypeError, and for a damaged workbook KeyError, ValueError, StopIteration, expat's
     error or what zipfile raises.
     """
-    cells = _Cells(_formats_of_styles(archive))
+    cells = _Cells(_formats_of_styles(archive), _lengths_of_texts(archive))
     read_xml(archive, _part_of(archive, sheet), cells.start, cells.end, cells.text)
     return cells.extent.survey(cells.notes)
 
@@ -62,11 +75,37 @@ def _formats_of_styles(archive: zipfile.ZipFile) -> list[Format | None]:
         elif local in {"cellXfs", "cellStyles", "dxfs"}:
             is_among_cells = local == "cellXfs"
         elif local == "xf" and is_among_cells:
+            if len(styles) >= _MOST_STYLES:
+                raise ValueError(part)
             styles.append(format_of(attributes.get("numFmtId", "")))
 
     if part in archive.namelist():
         read_xml(archive, part, start)
     return styles
+
+
+def _lengths_of_texts(archive: zipfile.ZipFile) -> Sequence[int]:
+    """Return how long each text is that cells name by its number: it is written once, and may be meant by many."""
+    lengths = array("L")
+
+    def start(name: str, _attributes: Attributes) -> None:
+        if _local(name) == "si":
+            lengths.append(0)
+
+    def text(text: str) -> None:
+        if lengths:
+            lengths[-1] += len(text)
+
+    # However it is written: so does the engine find it.
+    for part in {part for part in archive.namelist() if part.lower() == "xl/sharedstrings.xml"}:
+        read_xml(archive, part, start, text=text)
+    return lengths
+
+
+def _require_row(row: int) -> None:
+    if row >= MOST_ROWS:
+        msg = f"has more than {MOST_ROWS:,} rows"
+        raise TooLargeError(msg)
 
 
 def _part_of(archive: zipfile.ZipFile, sheet: str) -> str:
@@ -100,10 +139,13 @@ def _column(letters: str) -> int:
 class _Cells:
     """Listens to the XML of one sheet."""
 
-    def __init__(self, formats: Sequence[Format | None]) -> None:
+    def __init__(self, formats: Sequence[Format | None], lengths: Sequence[int]) -> None:
         self.notes: Notes = {}
         self.extent = Extent()
         self._formats = formats
+        self._lengths = lengths
+        self._length = 0
+        self._is_in_cell = False
         self._row = self._column = -1
         self._number = ""
         self._known: dict[str, int] = {}
@@ -122,6 +164,7 @@ class _Cells:
             self._has_formula = True
         elif local == "row":
             self._row = int(attributes.get("r", self._row + 2)) - 1
+            _require_row(self._row)
             self._number = str(self._row + 1)
             self._column = -1
             if attributes.get("hidden") in _TRUE:
@@ -140,6 +183,9 @@ class _Cells:
 
     def text(self, text: str) -> None:
         """Hear text."""
+        self._length += len(text)
+        if self._length > LONGEST_CELL and self._is_in_cell:
+            raise CellTooLongError(self._row, self._column)
         if self._is_value:
             self._value += text
 
@@ -152,6 +198,7 @@ class _Cells:
         else:
             self._find_place(reference)
         self._cell, self._value, self._has_formula = attributes, "", False
+        self._length, self._is_in_cell = 0, True
 
     def _find_place(self, reference: str) -> None:
         """Find where a cell is; one that does not say so stands beside the one before."""
@@ -163,13 +210,24 @@ class _Cells:
         self._known[letters] = self._column = column
         self._number = reference[len(letters) :]
         self._row = int(self._number) - 1
+        _require_row(self._row)
 
     def _end_cell(self) -> None:
         kind = self._cell.get("t", "n")
+        self._is_in_cell = False
+        self.extent.hold(self._shared_length() if kind == "s" else self._length)
         if self._value or self._has_formula or kind in _WITHOUT_VALUE:
             self.extent.reach(self._row, self._column)
             if note := self._note(kind):
                 self.notes[self._row, self._column] = note
+
+    def _shared_length(self) -> int:
+        """Return how long the text is whose number the cell holds."""
+        number = int(self._value or 0)
+        length = self._lengths[number] if 0 <= number < len(self._lengths) else 0
+        if length > LONGEST_CELL:
+            raise CellTooLongError(self._row, self._column)
+        return length
 
     def _note(self, kind: str) -> Note | None:
         """Return what is to be noted of the cell, or None."""

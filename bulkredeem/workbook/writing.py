@@ -17,7 +17,7 @@ from bulkredeem.columns import RESULT_HEAD
 from bulkredeem.errors import ReportError
 from bulkredeem.formulas import escape
 from bulkredeem.model import Status
-from bulkredeem.wholefile import whole_path
+from bulkredeem.wholefile import make_folder, opened_to_read, whole_path
 from bulkredeem.workbook import ROWS_SHEET, SUMMARY_SHEET
 from bulkredeem.workbook.cells import escaped, flaw_of
 from bulkredeem.workbook.telling import Fact
@@ -102,7 +102,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """Give a workbook that is packed when the block ends without an error; nothing else is left behind."""
     scratch = path.with_name(_ASIDE)
     shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
-    scratch.mkdir()
+    make_folder(scratch)
     book = xlsxwriter.Workbook(
         path, {"constant_memory": True, "tmpdir": str(scratch), "use_zip64": True, "strings_to_urls": False}
     )
@@ -120,7 +120,7 @@ def _fitting_rows(
     results: Path, path: Path, statuses: Collection[str], proceed: Callable[[], None]
 ) -> Iterator[list[str]]:
     """Yield the header and the rows with these statuses; raise _NoRoom for one that no workbook can hold."""
-    with results.open(encoding="utf-8-sig", newline="") as file:
+    with opened_to_read(results, "utf-8-sig") as file:
         rows = csv.reader(file)
         try:
             for number, row in enumerate(rows):
