@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -24,7 +25,14 @@ from bulkredeem.errors import ExitCode, JournalError, ReportError, ReportsFolder
 from bulkredeem.formulas import escape
 from bulkredeem.loader import take_snapshot
 from bulkredeem.model import Outcome, Problem, Reading, Status
-from bulkredeem.report import make_run_folder, point_latest_to, write_results, write_summary
+from bulkredeem.report import (
+    forget_latest,
+    make_run_folder,
+    point_latest_to,
+    write_comparison,
+    write_results,
+    write_summary,
+)
 from bulkredeem.snapshot import SnapshotWriter, cells_of, read_headers, read_records
 from bulkredeem.summary import Ending, RunInfo, RunState, Tally, plain
 from bulkredeem.verdict import SENT_BEFORE
@@ -232,14 +240,17 @@ def test_writing_ends_when_asked_to(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["input.csv"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence(
+    tmp_path: Path, no_file_beyond: Callable[[int], AbstractContextManager[None]]
+) -> None:
     """A disk that takes no more is said with the file's name and the reason, and the old file stays."""
     snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]])
     write_results(tmp_path, snapshot, [])
     before = (tmp_path / "results.csv").read_bytes()
-    (tmp_path / ".results.csv.part").symlink_to("/dev/full")
-    with pytest.raises(ReportError, match=r"results\.csv could not be written: No space left on device\.") as caught:
+    with (
+        no_file_beyond(10),
+        pytest.raises(ReportError, match=r"results\.csv could not be written: File too large\.") as caught,
+    ):
         write_results(tmp_path, snapshot, [])
     assert caught.value.exit_code is ExitCode.STOPPED_EARLY
     assert (tmp_path / "results.csv").read_bytes() == before
@@ -268,6 +279,8 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "environment",
         "retry_of",
         "undo_of",
+        "tool_version",
+        "host",
         "user",
         "by",
         "reason",
@@ -282,6 +295,7 @@ def test_the_summary_has_the_promised_keys(tmp_path: Path, outcome: Make) -> Non
         "duration_seconds",
         "top_errors",
         "exit_code",
+        "sha256",
     ]
     assert running["state"] == "running"
     assert running["input"] == {"path": "fixes.csv", "sha256": "5" * 64, "rows": 5, "ignored": 0, "as_of": None}
@@ -548,3 +562,77 @@ def test_a_row_that_no_reader_takes_is_an_error() -> None:
     """A cell longer than any reader takes is told of as everything that is no snapshot."""
     with pytest.raises(ValueError, match="is no row"):
         cells_of(f'"{"x" * 200_000}"')
+
+
+def test_a_comparison_is_a_line_for_each_row(tmp_path: Path) -> None:
+    """Three columns of ours, then the file's own: harmless, quoted where needed, and never called as ours are."""
+    own = [*NEEDED, "result", "status"]
+    snapshot = write_snapshot(tmp_path, own, [["R", "B", "1", "=x", "a,b"], ["S", "C", "2", "", ""]], marked=True)
+    found = {2: ("different", 'billNumber: "A" → "B"'), 3: ("same", "")}
+    path = write_comparison(tmp_path, snapshot, found.__getitem__)
+    assert path == tmp_path / "comparison.csv"
+    assert (
+        path.read_bytes()
+        == codecs.BOM_UTF8
+        + (
+            "row_number,result,changes,redemptionId,billNumber,identifierValue,input.result,status\r\n"
+            '2,different,"billNumber: ""A"" → ""B""",R,B,1,\'=x,"a,b"\r\n'
+            "3,same,,S,C,2,,\r\n"
+        ).encode()
+    )
+
+
+def test_who_mends_a_row_without_an_outcome_is_said_to_the_reports(tmp_path: Path, outcome: Make) -> None:
+    """Where nobody was let in it is whoever owns the password; a row with an outcome has its own."""
+    snapshot = write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]] * 2)
+    refused = outcome(2, status=Status.REFUSED, error_code="750")
+    write_results(tmp_path, snapshot, [refused], of_pending=MendBy.CREDENTIALS)
+    assert [line[4] for line in table(tmp_path / "results.csv")[1:]] == ["data_team", "credentials"]
+
+
+def test_a_row_that_may_not_have_been_sent_says_nothing_of_it(tmp_path: Path) -> None:
+    """Nobody is in doubt unless somebody says so."""
+    write_results(tmp_path, write_snapshot(tmp_path, NEEDED, [["R", "B", "1"]]), [])
+    assert table(tmp_path / "results.csv")[1][:6] == ["2", "pending", "", "", "nobody", ""]
+
+
+def test_latest_is_forgotten_with_its_run(tmp_path: Path) -> None:
+    """A link to a run that is there stays, and so does what is no link."""
+    folder = make_run_folder(tmp_path, "a")
+    point_latest_to(folder)
+    forget_latest(tmp_path)
+    assert (tmp_path / "latest").is_symlink()
+    folder.rmdir()
+    forget_latest(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    forget_latest(tmp_path)
+    (tmp_path / "latest").write_text("a user's own")
+    forget_latest(tmp_path)
+    assert (tmp_path / "latest").read_text() == "a user's own"
+
+
+def test_where_nothing_can_be_looked_at_nothing_is_forgotten(tmp_path: Path) -> None:
+    """A run is not ended by a link that it cannot take away."""
+    forget_latest(tmp_path / ("x" * 5_000))
+
+
+def test_a_folder_that_cannot_be_made_is_named_in_full(tmp_path: Path) -> None:
+    """Whoever reads it may have several folders for reports."""
+    make_run_folder(tmp_path, "a")
+    with pytest.raises(ReportsFolderError) as caught:
+        make_run_folder(tmp_path, "a")
+    assert str(caught.value) == f"No folder for reports can be made at {tmp_path}/a: File exists."
+
+
+def test_folders_above_the_reports_are_made_too(tmp_path: Path) -> None:
+    """Who names a folder that is not there yet wants it."""
+    assert make_run_folder(tmp_path / "new" / "reports", "a") == tmp_path / "new" / "reports" / "a"
+    assert (tmp_path / "new" / "reports" / "a").is_dir()
+
+
+def test_summary_json_is_read_by_people_too(tmp_path: Path) -> None:
+    """Indented by two, with a line end at its end."""
+    write_summary(tmp_path, Tally().summary(INFO))
+    text = (tmp_path / "summary.json").read_text()
+    assert text.startswith('{\n  "run_id": "20261123T120000Z-abcd",\n')
+    assert text.endswith("\n}\n")

@@ -19,6 +19,7 @@ from bulkredeem.errors import ExitCode
 from bulkredeem.model import DONE, Outcome, Status
 from bulkredeem.summary import (
     EXAMPLE_ROWS,
+    FINGERPRINTED,
     OTHER_MESSAGES,
     TOP_ERRORS,
     Ending,
@@ -29,12 +30,14 @@ from bulkredeem.summary import (
     Tally,
     Typed,
     closing_sentence,
+    counted,
     counting,
     exit_code_of,
     iso_utc,
     mender_of_pending,
     next_steps,
     plain,
+    unmasking,
 )
 
 RECORDED = [status for status in Status if status is not Status.PENDING]
@@ -161,6 +164,8 @@ def test_summary_json_has_the_promised_keys() -> None:
         "environment",
         "retry_of",
         "undo_of",
+        "tool_version",
+        "host",
         "user",
         "by",
         "reason",
@@ -175,6 +180,18 @@ def test_summary_json_has_the_promised_keys() -> None:
         "duration_seconds",
         "top_errors",
         "exit_code",
+        "sha256",
+    ]
+    assert list(content["sha256"]) == [
+        "input",
+        "settings",
+        "journal",
+        "input.csv",
+        "results.csv",
+        "not_done.csv",
+        "report.html",
+        "results.xlsx",
+        "not_done.xlsx",
     ]
     assert list(content["input"]) == ["path", "sha256", "rows", "ignored", "as_of"]
     assert list(content["counts"]) == ["success", "skipped", "invalid", "refused", "failed", "in_doubt", "pending"]
@@ -192,6 +209,8 @@ def test_summary_json_of_a_run_that_ended() -> None:
         "environment": None,
         "retry_of": None,
         "undo_of": None,
+        "tool_version": None,
+        "host": None,
         "user": None,
         "by": None,
         "reason": None,
@@ -206,7 +225,17 @@ def test_summary_json_of_a_run_that_ended() -> None:
         "duration_seconds": 5.5,
         "top_errors": [{"code": "750", "message": "no", "mend_by": "data_team", "count": 1, "example_rows": [4]}],
         "exit_code": 3,
+        "sha256": {"input": "ab" * 32} | dict.fromkeys(FINGERPRINTED),
     }
+
+
+def test_summary_json_tells_the_hashes_that_are_known() -> None:
+    """The others are null, and two summaries that differ in hashes only tell of the same run."""
+    plain = summary(success=1)
+    hashed = replace(plain, sha256={"journal": "cd" * 32})
+    assert hashed.as_json_object()["sha256"]["journal"] == "cd" * 32
+    assert hashed.as_json_object()["sha256"]["results.csv"] is None
+    assert hashed == plain
 
 
 def test_summary_json_of_a_run_under_way() -> None:
@@ -317,6 +346,9 @@ def test_who_goes_on_with_a_run_types_only_where_it_is(ending: Ending, name: str
         (0.0, "1970-01-01T00:00:00.000Z"),
         (1721991144.0, "2024-07-26T10:52:24.000Z"),
         (1721991144.25, "2024-07-26T10:52:24.250Z"),
+        (1721991144.001, "2024-07-26T10:52:24.001Z"),
+        (1721991144.500999, "2024-07-26T10:52:24.500Z"),
+        (1721991144.998999, "2024-07-26T10:52:24.998Z"),
         (1709210096.0, "2024-02-29T12:34:56.000Z"),
     ],
 )
@@ -605,3 +637,194 @@ def test_a_file_whose_name_looks_like_an_option_is_named_so_that_it_is_none() ->
         info = RunInfo(run_id="dry", path=path, sha256="", rows=1, started_at=0.0)
         summary = Summary(info=info, counts=counts, top_errors=(), mend_by={MendBy.NOBODY: 1}, ending=ending)
         assert closing_sentence(summary, "reports/dry").endswith(f"bulkredeem run {named}")
+
+
+def test_summary_json_of_a_run_of_which_all_is_known() -> None:
+    """Every word that is known of a run stands under its key."""
+    known = replace(
+        info(2),
+        as_of=1721900000.0,
+        retry_of="r-0",
+        resumed_at=1721991145.0,
+        environment="production",
+        undo_of="r-9",
+        user="asha",
+        by="Ravi",
+        reason="wrong bills",
+    )
+    content = Tally().summary(known, replace(STOPPED, allowed="60/min")).as_json_object()
+    expected = {
+        "state": "stopped",
+        "stop_reason": CTRL_C,
+        "environment": "production",
+        "retry_of": "r-0",
+        "undo_of": "r-9",
+        "user": "asha",
+        "by": "Ravi",
+        "reason": "wrong bills",
+        "allowed_rate": "60/min",
+        "resumed_at": "2024-07-26T10:52:25.000Z",
+    }
+    assert {name: content[name] for name in expected} == expected
+    assert content["input"]["as_of"] == "2024-07-25T09:33:20.000Z"
+    assert content["mend_by"] == dict.fromkeys(map(str, MendBy), 0) | {"nobody": 2}
+
+
+def test_summary_json_of_a_run_under_way_has_sent_nothing_yet() -> None:
+    """Numbers are 0 and what is unknown is null."""
+    content = summary(None, 9).as_json_object()
+    assert (content["requests"], content["allowed_rate"], content["resumed_at"]) == (0, None, None)
+    assert content["input"]["as_of"] is None
+
+
+def test_a_duration_is_told_to_the_millisecond() -> None:
+    """Finer than that it says nothing of a run."""
+    ended = replace(FINISHED, finished_at=1721991144.0 + 1.23456)
+    assert summary(ended, success=1).as_json_object()["duration_seconds"] == 1.235
+
+
+HANDED_ON = ". To give each only their own rows, write a file for each:"
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        (MendBy.FILE_OWNER, f"Mend these rows in {FILE}, as their error_message says, and run it"),
+        (
+            MendBy.DATA_TEAM,
+            f"Ask the store or the data team about these redemptions, mend the rows in {FILE}, and run it",
+        ),
+        (
+            MendBy.PLATFORM_OWNER,
+            f"Show reason and request_id to whoever runs the platform; when it is mended, run {FILE}",
+        ),
+        (MendBy.CREDENTIALS, f"Have the user name, the password or the till's permission put right, and run {FILE}"),
+        (MendBy.NOBODY, "Nothing is to be mended: try these rows again"),
+    ],
+)
+def test_each_who_mends_is_told_what_in_a_sentence(who: MendBy, words: str) -> None:
+    """It names the file and what to do with it; among others it leads to a file of their own."""
+    (alone,) = next_steps(left_to([who]), FOLDER)
+    assert alone.words == f"{words}:"
+    (among_others,) = [step for step in next_steps(left_to(list(MendBy)), FOLDER) if step.mend_by is who]
+    assert among_others.words == words + (":" if who is MendBy.NOBODY else HANDED_ON)
+
+
+def test_without_options_the_next_commands_have_none() -> None:
+    """What nobody typed is not made up."""
+    typed = [step.command for step in next_steps(left_to([MendBy.FILE_OWNER, MendBy.NOBODY]), FOLDER)]
+    assert typed == [f"bulkredeem retry {FOLDER}", f"bulkredeem split --by mend_by {FOLDER}"]
+
+
+def test_what_only_the_platform_can_mend_is_not_mended_in_the_file() -> None:
+    """Who has nothing else left is told to show it to those who can."""
+    assert closing_sentence(left_to([MendBy.PLATFORM_OWNER]), FOLDER) == (
+        f"0 of 1 {UPDATED} 1 needs someone: 1 refused by the platform."
+        " Show reason and request_id to whoever runs the platform; when it is mended,"
+        f" run {FILE}:\nbulkredeem run {FILE}"
+    )
+    assert closing_sentence(left_to([MendBy.PLATFORM_OWNER, MendBy.DATA_TEAM]), FOLDER).endswith(MEND)
+    assert closing_sentence(left_to([MendBy.PLATFORM_OWNER]), FOLDER, TYPED).endswith(f"run {TYPED.all} {FILE}")
+
+
+def test_the_closing_sentence_begins_with_the_environment() -> None:
+    """Who rehearses and who does it for good read different sentences."""
+    named = replace(summary(success=1), info=replace(info(1), environment="rehearsal"))
+    assert closing_sentence(named, FOLDER) == "rehearsal: The one row was updated. Nothing is left to do."
+
+
+def test_a_guarded_run_leaves_the_choice() -> None:
+    """The closing sentence names both ways, and the command of the one that sends."""
+    assert closing_sentence(summary(GUARDED, 1), FOLDER, TYPED) == (
+        f"Stopped early: more than half were refused. 0 of 1 {UPDATED} 1 needs someone: 1 pending (no outcome yet)."
+        " If all is right, go on with the run; if not, abandon it:\n"
+        f"bulkredeem resume --config my.toml --no-guard {FOLDER}"
+    )
+
+
+def test_a_run_that_stopped_for_no_reason_says_none() -> None:
+    """There is no colon with nothing behind it."""
+    assert closing_sentence(summary(replace(STOPPED, stop_reason=""), success=2), FOLDER) == f"All 2 {UPDATED} {GO_ON}"
+
+
+UNDO = replace(info(3), undo_of="r-0")
+CANNOT_BE_RESTORED = f"What {FILE} names cannot be restored: mend those redemptions by hand."
+
+
+def test_what_an_undo_cannot_restore_is_mended_by_hand() -> None:
+    """Its file of rows not done would only be refused once more."""
+    tally = Tally()
+    tally.add(outcome(2, Status.SUCCESS))
+    tally.add(outcome(3, Status.INVALID, "RAGGED_ROW"))
+    tally.add(outcome(4, Status.FAILED, "TIMEOUT"))
+    ended, stopped = tally.summary(UNDO, FINISHED), tally.summary(UNDO, STOPPED)
+    assert closing_sentence(ended, FOLDER) == (
+        f"1 of 3 {UPDATED} 2 need someone: 1 invalid in the file, {FAILED}. {CANNOT_BE_RESTORED}"
+    )
+    assert closing_sentence(stopped, FOLDER).endswith(GO_ON)
+    assert [(step.mend_by, step.words, step.command) for step in next_steps(ended, FOLDER)] == [
+        (MendBy.FILE_OWNER, CANNOT_BE_RESTORED, ""),
+        (MendBy.NOBODY, "Nothing is to be mended: try these rows again:", f"bulkredeem retry {FOLDER}"),
+    ]
+
+
+def test_an_undo_that_restored_all_it_could_is_tried_again_as_any_run() -> None:
+    """Rows that failed on the way are no rows that cannot be restored."""
+    tally = Tally()
+    tally.add(outcome(2, Status.FAILED, "TIMEOUT"))
+    assert closing_sentence(tally.summary(replace(UNDO, rows=1), FINISHED), FOLDER).endswith(AGAIN)
+
+
+def test_a_dry_run_that_could_send_nothing_offers_nothing_to_send() -> None:
+    """Where every row is invalid the file is named, and no command."""
+    assert closing_sentence(summary(DRY, invalid=2), FOLDER) == (
+        f"A dry run: nothing was sent. 0 of 2 rows could be sent; 2 cannot: {FILE} says why."
+    )
+
+
+def test_the_steps_after_a_dry_run_say_what_they_are() -> None:
+    """The sound rows are sent as they are; the others are mended first, each kind as ever."""
+    result = left_to([MendBy.FILE_OWNER, MendBy.DATA_TEAM], DRY, pending=3)
+    assert [step.words for step in next_steps(result, FOLDER)] == [
+        "These rows can be sent as they are:",
+        f"Ask the store or the data team about these redemptions, mend the rows in {FILE}, and run it:",
+        f"Mend these rows in {FILE}, as their error_message says, and run it:",
+    ]
+
+
+def test_a_dry_run_of_what_came_through_a_pipe_is_run_through_one() -> None:
+    """With the options that were typed for that file."""
+    piped = replace(summary(DRY, 1), info=replace(info(1), path="standard input"))
+    assert closing_sentence(piped, FOLDER, replace(TYPED, whole="--dry")).endswith("\nbulkredeem run --dry -")
+
+
+def test_the_steps_of_an_unfinished_run_say_how_it_is_gone_on_with() -> None:
+    """In the words of the closing sentence."""
+    assert [step.words for step in next_steps(summary(STOPPED, 1), FOLDER)] == ["Go on with the run:"]
+    assert [step.words for step in next_steps(summary(GUARDED, 1), FOLDER)] == [
+        "If all is right, go on with the run; if not, abandon it:"
+    ]
+    assert [step.words for step in next_steps(summary(REFUSED_ACCESS, 1), FOLDER)] == [
+        "Have the password or the till's permission put right first, then go on with the run:"
+    ]
+
+
+def test_identifiers_in_full_are_a_command_away() -> None:
+    """Of the run that is looked at, by the configuration that was typed."""
+    assert unmasking(FOLDER) == f"bulkredeem report --show-pii {FOLDER}"
+    assert unmasking(LOCATED, TYPED) == "bulkredeem report --config my.toml --show-pii 'my reports/r-1'"
+
+
+def test_the_file_to_mend_may_be_a_workbook() -> None:
+    """Every sentence and command names the file that people are to mend."""
+    typed = Typed(not_done="not_done.xlsx")
+    assert closing_sentence(summary(refused=1), FOLDER, typed).endswith(f"bulkredeem run {FOLDER}/not_done.xlsx")
+    (step,) = next_steps(left_to([MendBy.FILE_OWNER]), FOLDER, typed)
+    assert f"{FOLDER}/not_done.xlsx" in step.words
+    assert step.command == f"bulkredeem run {FOLDER}/not_done.xlsx"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (9000, "9,000 rows")])
+def test_a_number_is_written_with_its_noun(number: int, words: str) -> None:
+    """One of something is no plural."""
+    assert counted(number, "row") == words

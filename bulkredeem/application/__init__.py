@@ -12,6 +12,7 @@ from bulkredeem.application.running import run_file, until_arrived
 from bulkredeem.application.shelf import (
     Shelved,
     find_run,
+    left_alone,
     newest_in,
     require_free,
     runs_in,
@@ -43,6 +44,7 @@ __all__ = [
     "dry_run",
     "find_run",
     "is_known",
+    "left_alone",
     "newest_in",
     "pace_of",
     "prune_runs",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
+from bulkredeem.application.fingerprinting import SHOWN_FILES, of_run, of_shown_files
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.preparing import Prepared
 from bulkredeem.application.presenting import Presentation, forget_presentation, list_runs_on_a_page, present
@@ -81,6 +84,8 @@ class Conclusion:
         """When it ended, if that is settled; in seconds since the epoch."""
         self._presented: Summary | None = None
         """What people look at says so; None when there is nothing to look at."""
+        self._sha256: dict[str, str] = {}
+        """Hashes of what is recorded and written; empty as long as that is not settled, and when it cannot be."""
         self._showing = threading.Lock()
         """Held by whoever writes what people look at: a thread goes on with it when its run is cut off."""
 
@@ -88,6 +93,7 @@ class Conclusion:
         """Write everything, and return the run as it is known then. Being cancelled ends it, for `write_at_once`."""
         tally, failure = await asyncio.to_thread(self._write_results)
         remarks = () if failure else await asyncio.to_thread(self._show, tally)
+        failure = failure or await asyncio.to_thread(self._take_fingerprints)
         run = self._end(tally, failure or self._stop.cause)
         return replace(run, remarks=(*remarks, *self._correct(run)), throttled=self._wire.throttled())
 
@@ -142,6 +148,27 @@ class Conclusion:
             self._log.event("not_presented", what=remark)
         return remarks
 
+    def _take_fingerprints(self) -> Exception | None:
+        """Hash what is recorded and written; return why that cannot be, or None.
+
+        Not when outcomes still wait, which the disk did not take: then the run is not at its end.
+        """
+        folder, journal = self._prepared.folder, self._prepared.journal
+        if journal.waiting:
+            return None
+        try:
+            self._sha256 = of_run(folder, journal, doubted=self._doubted_then(), proceed=self._check_at_once)
+            self._sha256 |= of_shown_files(folder, self._check_at_once)
+        except Exception as exc:  # noqa: BLE001  what cannot be read back was not written well; the ending is still told
+            return exc
+        return None
+
+    def _doubted_then(self) -> Iterator[int]:
+        """Yield the rows that the journal will say to be in doubt once it has heard of the ending, in order."""
+        cleared = frozenset(self._marks_to_clear())
+        both = heapq.merge(self._prepared.journal.doubted(), sorted(self._left_in_doubt))
+        return (number for number, _ in groupby(both) if number not in cleared)
+
     def _correct(self, run: Run) -> tuple[str, ...]:
         """Take away what people look at when the disk has not taken the ending that it tells of."""
         if self._presented is None or self._presented == run.summary:
@@ -184,12 +211,18 @@ class Conclusion:
     def _run_as_it_is(self, tally: Tally, cause: BaseException | None) -> Run:
         info = self._prepared.info
         so_far = tally.summary(info)
+        # Who mends the pending rows depends on how it ended.
+        summary = tally.summary(info, self._ending(so_far, cause))
         return Run(
             folder=self._prepared.folder,
-            # Who mends the pending rows depends on how it ended.
-            summary=tally.summary(info, self._ending(so_far, cause)),
+            summary=replace(summary, sha256=self._sha256_beside(summary)),
             exit_code=self._exit_code(so_far, cause),
         )
+
+    def _sha256_beside(self, summary: Summary) -> dict[str, str]:
+        """Return the hashes that stand in a summary: without those of what people look at, if it will be taken away."""
+        stays = self._presented is None or self._presented == summary
+        return {name: digest for name, digest in self._sha256.items() if stays or name not in SHOWN_FILES}
 
     def _log_ending(self, run: Run, cause: BaseException | None) -> None:
         if isinstance(cause, Exception) and not isinstance(cause, BulkRedeemError):
@@ -211,9 +244,12 @@ class Conclusion:
 
     def _clear_marks(self) -> None:
         """Take back what was said of rows that were to go ahead of others: it is known now what became of them."""
-        before, left = self._prepared.earlier.doubted, self._left_in_doubt
-        if cleared := [number for number in self._recorder.marked if number not in before and number not in left]:
+        if cleared := self._marks_to_clear():
             self._prepared.journal.clear_doubt(cleared)
+
+    def _marks_to_clear(self) -> list[int]:
+        before, left = self._prepared.earlier.doubted, self._left_in_doubt
+        return [number for number in self._recorder.marked if number not in before and number not in left]
 
     def _write_summary(self, run: Run, _cause: BaseException | None) -> None:
         write_summary(run.folder, run.summary)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from bulkredeem.application.fingerprinting import of_run, of_shown_files
 from bulkredeem.application.intake import SNAPSHOT
 from bulkredeem.application.presenting import Presentation, present
 from bulkredeem.application.record import GUARDED, JOURNAL, SNAPSHOT_SHA256, columns_of, ending_of, info_of, notes_of
@@ -74,7 +75,10 @@ def rewrite_reports(
     doubted: RowNumbers | None = None,
     proceed: Callable[[], None] = lambda: None,
 ) -> tuple[Summary, tuple[str, ...]]:
-    """Write every report of a run anew; return its summary, and what could not be written. Raises ReportError."""
+    """Write every report of a run anew; return its summary, and what could not be written.
+
+    Raises ReportError and JournalError.
+    """
     marks = RowNumbers(opened.journal.doubted()) if doubted is None else doubted
     tally = write_results(
         opened.folder,
@@ -84,10 +88,15 @@ def rewrite_reports(
         of_pending=mender_of_pending(opened.ending),
         proceed=proceed,
     )
-    summary = tally.summary(opened.info, opened.ending)
+    sha256 = of_run(opened.folder, opened.journal, proceed=proceed)
+    summary = replace(tally.summary(opened.info, opened.ending), sha256=sha256)
     write_summary(opened.folder, summary)
     counters = opened.journal.counters()
-    return summary, present(opened.folder, summary, opened.columns, wanted, counters=counters, proceed=proceed)
+    remarks = present(opened.folder, summary, opened.columns, wanted, counters=counters, proceed=proceed)
+    # Once more, with the hashes of what people look at: that takes long, and may be cut off.
+    summary = replace(summary, sha256=sha256 | of_shown_files(opened.folder, proceed))
+    write_summary(opened.folder, summary)
+    return summary, remarks
 
 
 def _understood(folder: Path, journal: Journal, network: str, resources: ExitStack) -> Opened:

@@ -6,6 +6,7 @@ import math
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bulkredeem import __version__
 from bulkredeem.application.arrival import has_changed, stamp_of
 from bulkredeem.application.intake import SNAPSHOT, ending_at, judged_rows, take_in
 from bulkredeem.application.planning import plan_of, remarks_on_selection, selected_by
@@ -300,6 +302,8 @@ def _info(run_id: str, content: Content, settings: Settings, now: float) -> RunI
         retry_of=content.retry_of,
         undo_of=content.undo_of,
         environment=settings.environment,
+        version=__version__,
+        host=socket.gethostname(),
         user=user_name(),
         by=settings.by,
         reason=settings.reason,

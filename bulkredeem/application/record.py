@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from bulkredeem import __version__
 from bulkredeem.application.planning import Plan
 from bulkredeem.columns import ColumnMap
 from bulkredeem.profile import Profile
@@ -22,12 +21,17 @@ GUARDED: Final = "guarded"
 """The key that says, with any word, that a guard has stopped the run, or that a person was asked and has not agreed."""
 PROFILE: Final = "profile"
 """The key of what the run's values look like, as JSON."""
+_SINCE_THE_BEGINNING: Final = (
+    *("version", "run_id", "path", "sha256", SNAPSHOT_SHA256, "rows", "ignored", "started_at", "as_of", "knew_at"),
+    *("retry_of", "undo_of", "environment", "host", "user", "columns", "sample", PROFILE),
+)
+"""The keys of a head, beside the settings, that are written once."""
 
 
 def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snapshot_sha256: str) -> dict[str, str]:
     """Return what a journal must hold to tell, later and alone, what the run is."""
     return {
-        "version": __version__,
+        "version": info.version,
         "run_id": info.run_id,
         "path": info.path,
         "sha256": info.sha256,
@@ -40,6 +44,7 @@ def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snap
         "retry_of": info.retry_of,
         "undo_of": info.undo_of,
         "environment": info.environment,
+        "host": info.host,
         "user": info.user,
         "by": info.by,
         "reason": info.reason,
@@ -47,6 +52,14 @@ def head_of(info: RunInfo, columns: ColumnMap, settings: Mapping[str, Any], snap
         "settings": orjson.dumps(dict(settings)).decode(),
         "state": RunState.RUNNING,
     }
+
+
+def beginning_of(head: Mapping[str, str]) -> dict[str, str]:
+    """Return what a head holds since the run began, and nothing changes: settings, columns, plan, and what was run.
+
+    Raises KeyError for a head without settings.
+    """
+    return {key: head[key] for key in ("settings", *_SINCE_THE_BEGINNING) if key in head or key == "settings"}
 
 
 def info_of(head: Mapping[str, str]) -> RunInfo:
@@ -64,6 +77,8 @@ def info_of(head: Mapping[str, str]) -> RunInfo:
         resumed_at=_moment(head.get("resumed_at")),
         environment=head.get("environment", ""),
         undo_of=head.get("undo_of", ""),
+        version=head.get("version", ""),
+        host=head.get("host", ""),
         user=head.get("user", ""),
         by=head.get("by", ""),
         reason=head.get("reason", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,6 +11,7 @@ from typing import Final
 
 from bulkredeem import database
 from bulkredeem.errors import JournalError, JournalUnreadableError
+from bulkredeem.wholefile import descriptor_of
 
 SCHEMA_VERSION: Final = 4
 """In `PRAGMA user_version`. A later one is refused; an earlier one is read, and becomes one of this
@@ -24,21 +26,17 @@ DAMAGED: Final = (
     " again."
 )
 
-_TABLES: Final = (
-    (1, "head", "key, value"),
-    (
-        1,
-        "outcome",
-        "row_number, status, error_code, error_message, reason, warnings, http_status, attempts, request_id",
-    ),
-    (1, "outcome", "finished_at"),
-    (2, "doubted", "row_number"),
-    (3, "outcome", "alias, kept"),
-    (3, "planned", "row_number, status, error_code, message"),
-    (3, "previous", "row_number, field, value"),
-    (4, "counters", "ended_at, counted"),
+_TABLES: Final[tuple[tuple[int, str, tuple[str, ...]], ...]] = (
+    (1, "head", ("key TEXT!", "value TEXT")),
+    (1, "outcome", ("row_number INTEGER!", "status TEXT", "error_code TEXT", "error_message TEXT", "reason TEXT")),
+    (1, "outcome", ("warnings TEXT", "http_status INTEGER", "attempts INTEGER", "request_id TEXT", "finished_at REAL")),
+    (2, "doubted", ("row_number INTEGER!",)),
+    (3, "outcome", ("alias TEXT", "kept TEXT")),
+    (3, "planned", ("row_number INTEGER!", "status TEXT", "error_code TEXT", "message TEXT")),
+    (3, "previous", ("row_number INTEGER!", "field TEXT!", "value TEXT")),
+    (4, "counters", ("ended_at REAL", "counted TEXT")),
 )
-"""The version that brought them, the table, its columns."""
+"""The version that brought them, the table, its columns in their order; `!` for what a record is known by."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_LENGTH: Final = 100
 _PAGE_SIZE_AT: Final = slice(16, 18)
@@ -49,6 +47,8 @@ _APPLICATION_ID_AT: Final = slice(68, 72)
 _WAL: Final = b"\x02\x02"
 """What stands there in a file that has a write-ahead log."""
 _NONE_OF_OURS: Final = "{path} is no journal of this version of bulkredeem; it was left as it is."
+_LONGEST_COMPLAINT: Final = 200
+"""Characters of what SQLite says that are told."""
 _NOT_NOW: Final = "The journal {path} cannot be read now ({what}); it was left as it is."
 _SAYS_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """What SQLite's errors come to when the file itself is broken, as opposed to the disk or the folder."""
@@ -78,15 +78,15 @@ def _require_whole(path: Path) -> None:
     try:
         application_id, version, finding = _examined(path)
     except sqlite3.DatabaseError as exc:
-        words = DAMAGED if exc.sqlite_errorcode & 0xFF in _SAYS_DAMAGED else _NOT_NOW
-        raise JournalUnreadableError(words.format(path=path, what=exc)) from exc
+        words = DAMAGED if _number_of(exc) & 0xFF in _SAYS_DAMAGED else _NOT_NOW
+        raise JournalUnreadableError(words.format(path=path, what=_said(exc))) from exc
     except UnicodeDecodeError as exc:
         # SQLite's complaint quotes what should be the description of a table.
         raise JournalUnreadableError(DAMAGED.format(path=path, what="words in it are no text")) from exc
     if application_id != APPLICATION_ID or version > SCHEMA_VERSION:
         raise JournalUnreadableError(_NONE_OF_OURS.format(path=path))
     if finding != "ok":
-        raise JournalUnreadableError(DAMAGED.format(path=path, what=finding.splitlines()[-1]))
+        raise JournalUnreadableError(DAMAGED.format(path=path, what=_said(finding.splitlines()[-1])))
 
 
 def _examined(path: Path) -> tuple[int, int, str]:
@@ -98,9 +98,15 @@ def _examined(path: Path) -> tuple[int, int, str]:
     try:
         return _answers(connect_to_read(path))
     except sqlite3.OperationalError as exc:
-        if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+        if _number_of(exc) != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
         return _answers(connect(path, mode="rw"))
+
+
+def _number_of(exc: sqlite3.Error) -> int:
+    """Return SQLite's number of an error; what has none is Python's own complaint of text that is none: damage."""
+    number: int = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return number
 
 
 def _answers(connection: sqlite3.Connection) -> tuple[int, int, str]:
@@ -115,19 +121,24 @@ def _answers(connection: sqlite3.Connection) -> tuple[int, int, str]:
 
 
 def _lacking(connection: sqlite3.Connection, version: int) -> str:
-    """Say which table is not what it must be: its description is text, in which SQLite's check sees no damage."""
+    """Say which table is not what it must be: its description is text, in which SQLite's check sees no damage.
+
+    A column too many would move all that come after it, and without its key a row would have no number.
+    """
+    wanted: dict[str, list[str]] = {}
     for since, table, columns in _TABLES:
         if since <= version:
-            try:
-                connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608  words of ours
-            except sqlite3.OperationalError as exc:
-                return f"the table {table} is not what it was: {exc}"
+            wanted.setdefault(table, []).extend(columns)
+    for table, in_order in wanted.items():
+        described = connection.execute(f"PRAGMA table_info({table})")
+        if in_order != [f"{name} {kind}{'!' if key else ''}" for _, name, kind, _, _, key in described]:
+            return f"the table {table} is not what it was"
     return ""
 
 
 def _header_of(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(descriptor_of(path), "rb") as file:
             return file.read(_HEADER_LENGTH)
     except FileNotFoundError as exc:
         raise JournalUnreadableError(f"There is no journal {path}.") from exc
@@ -170,10 +181,15 @@ def connect(path: Path, *, mode: str = "rwc") -> sqlite3.Connection:
         return database.connect(path, mode=mode)
 
 
+def _said(complaint: object) -> str:
+    """Return a complaint of SQLite's for a sentence: it quotes the file, in which anything may stand."""
+    return "".join(each if each.isprintable() else "?" for each in str(complaint))[:_LONGEST_COMPLAINT]
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours, once."""
     try:
         yield
     except sqlite3.Error as exc:
-        raise JournalError(f"The journal {path} failed ({exc}); what it had recorded stays recorded.") from exc
+        raise JournalError(f"The journal {path} failed ({_said(exc)}); what it had recorded stays recorded.") from exc

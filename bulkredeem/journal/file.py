@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
+from bulkredeem import fingerprints
 from bulkredeem.counters import Counters
 from bulkredeem.database import choose_mode
 from bulkredeem.errors import JournalError, JournalUnreadableError
@@ -244,8 +245,11 @@ class Journal:
 
     @property
     def reach(self) -> int:
-        """The last row that may have been sent; 0 for none."""
-        return int(self.head().get(_REACH, "0"))
+        """The last row that may have been sent; 0 for none. Raises JournalUnreadableError for one that is no number."""
+        try:
+            return int(self.head().get(_REACH, "0"))
+        except ValueError as exc:
+            raise JournalUnreadableError(DAMAGED.format(path=self._path, what="its reach is no number")) from exc
 
     def doubt(self, row_numbers: Iterable[int]) -> None:
         """Say that these rows, which have no outcome, may have been applied; durable on return."""
@@ -272,11 +276,13 @@ class Journal:
 
     def previous(self) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield row number and field → value before it was sent, of the rows of which that is known, in order."""
-        if self._version() < SINCE_PLANNED:
-            return
-        found = self._read("SELECT row_number, field, value FROM previous ORDER BY row_number, field")
-        for row_number, records in groupby(found, key=itemgetter(0)):
+        for row_number, records in groupby(self._previous(), key=itemgetter(0)):
             yield row_number, {field: value for _, field, value in records}
+
+    def _previous(self) -> Iterator[tuple[Any, ...]]:
+        if self._version() < SINCE_PLANNED:
+            return iter(())
+        return self._read("SELECT row_number, field, value FROM previous ORDER BY row_number, field")
 
     def count(self, counters: Counters) -> None:
         """Take what happened on the wire in a stretch of seconds into the next commit group."""
@@ -328,6 +334,23 @@ class Journal:
     def settled(self) -> Iterator[int]:
         """Yield the rows that have a durable outcome, in order."""
         return (number for (number,) in self._read("SELECT row_number FROM outcome ORDER BY row_number"))
+
+    def fingerprint(self, *, doubted: Iterable[int] | None = None, proceed: Callable[[], None] = lambda: None) -> str:
+        """Return the SHA-256 of what is durable of the rows: outcomes, plan, previous values, and doubts, in order.
+
+        Neither head nor counters are in it: how a run ended is written down after this, and no verdict depends on the
+        counters. A journal that becomes one of a later version keeps it. `doubted` are the rows that will be said to be
+        in doubt, in order, if there will be others than now. `proceed` is asked every few hundred records, and raises
+        what is to end it.
+        """
+        doubts = self.doubted() if doubted is None else doubted
+        tables: dict[str, Iterable[Sequence[object]]] = {
+            "outcome": self._records(),
+            "planned": map(tuple, self.planned()),
+            "previous": self._previous(),
+            "doubted": ((number,) for number in doubts),
+        }
+        return fingerprints.of_records(chain.from_iterable(chain([(name,)], tables[name]) for name in tables), proceed)
 
     def number_with(self, error_code: str) -> int:
         """Return how many rows have a durable outcome with exactly this error code."""

@@ -431,6 +431,6 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode & 0xFF in _SAYS_DAMAGED:
+        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _SAYS_DAMAGED:
             raise LedgerError(f"The ledger {path} is damaged ({exc}). {_REMEDY}") from exc
         raise LedgerError(f"The ledger {path} cannot be used ({exc}); nothing was sent.") from exc

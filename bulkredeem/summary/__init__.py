@@ -16,11 +16,12 @@ from bulkredeem.summary.counting import (
     mender_of_pending,
     plain,
 )
-from bulkredeem.summary.values import UNFINISHED, Ending, ErrorGroup, RunInfo, RunState, Summary
+from bulkredeem.summary.values import FINGERPRINTED, UNFINISHED, Ending, ErrorGroup, RunInfo, RunState, Summary
 from bulkredeem.summary.words import counted, iso_utc
 
 __all__ = [
     "EXAMPLE_ROWS",
+    "FINGERPRINTED",
     "MOST_GROUPS",
     "NOT_DONE",
     "OTHER_MESSAGES",

@@ -34,6 +34,17 @@ class RunState(StrEnum):
 
 UNFINISHED: Final = frozenset({RunState.STOPPED, RunState.CRASHED})
 """The states in which `resume` goes on."""
+FINGERPRINTED: Final = (
+    "settings",
+    "journal",
+    "input.csv",
+    "results.csv",
+    "not_done.csv",
+    "report.html",
+    "results.xlsx",
+    "not_done.xlsx",
+)
+"""What a summary has hashes of beside the input: what the run began with, what it recorded, and files of its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,10 @@ class RunInfo:
     """What the settings call the system, or empty."""
     undo_of: str = ""
     """The run whose values this one takes back, or empty."""
+    version: str = ""
+    """The version of this package that began it, or empty where nobody knows."""
+    host: str = ""
+    """The machine that began it, or empty where nobody knows."""
     user: str = ""
     """The operating system's name of who started it."""
     by: str = ""
@@ -115,6 +130,9 @@ class Summary:
     """Rows that are not done, by who mends them; those for whom there is nothing to do are not named."""
     ending: Ending | None = None
     """None while the run is under way."""
+    sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Hashes, by names of `FINGERPRINTED`; what is not known is left out. They tell of files, and not of what happened,
+    so two summaries that differ in nothing else are equal."""
 
     @property
     def not_done(self) -> int:
@@ -131,6 +149,8 @@ class Summary:
             "environment": info.environment or None,
             "retry_of": info.retry_of or None,
             "undo_of": info.undo_of or None,
+            "tool_version": info.version or None,
+            "host": info.host or None,
             "user": info.user or None,
             "by": info.by or None,
             "reason": info.reason or None,
@@ -160,4 +180,5 @@ class Summary:
                 for group in self.top_errors
             ],
             "exit_code": ending.exit_code if ending else None,
+            "sha256": {"input": info.sha256} | {name: self.sha256.get(name) for name in FINGERPRINTED},
         }
