@@ -1,7 +1,8 @@
 """Runs the scenarios, says each figure when it is there, and ends with a table for the README.
 
 `python -m benchmarks` runs all, `python -m benchmarks limit sharing` only these. Exits 0 when everything could be
-measured, whatever the figures: a target that is missed is a figure, not an error.
+measured, whatever the figures: a target that is missed is a figure, not an error. `python -m benchmarks soak` is
+another matter: it needs no nginx, has options of its own, and exits 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, machine, table
 from benchmarks.lab import Lab, LabError
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.soaking import telling
 from benchmarks.target import NGINX, TargetError
 from benchmarks.traffic import NoTrafficError
 
@@ -24,6 +26,8 @@ QUICK = 5
 
 def main() -> int:
     """Run what was named, and return the exit code."""
+    if sys.argv[1:2] == ["soak"]:
+        return telling.main(sys.argv[2:])
     wanted = _arguments()
     wanted.out.mkdir(parents=True, exist_ok=True)
     lab = Lab(wanted.out.resolve(), repeats=wanted.repeats, divisor=QUICK if wanted.quick else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import FrozenInstanceError, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -24,8 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkredeem.counters import LATENCIES, Counters
-from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError
-from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, Totals
+from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError, Stopping
+from bulkredeem.journal import APPLICATION_ID, SCHEMA_VERSION, Journal, Planned, Totals
 from bulkredeem.model import Outcome, Status
 from bulkredeem.summary import plain
 
@@ -281,7 +282,7 @@ def test_a_folder_in_the_way_is_said(path: Path) -> None:
     """Where the name aside is taken by a folder, no journal is made, and the folder stays."""
     aside = path.with_name(".journal.sqlite.part")
     aside.mkdir()
-    with pytest.raises(JournalError, match="unable to open database file"):
+    with pytest.raises(JournalError, match="Is a directory"):
         Journal.create(path, {})
     assert names(path.parent) == [aside.name]
 
@@ -295,6 +296,31 @@ def test_a_creation_that_fails_leaves_nothing(path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         Journal.create(path, {"run_id": "r"}, doubted=rows())
+    assert names(path.parent) == []
+
+
+def test_a_name_that_is_taken_while_a_journal_is_built_is_said(path: Path) -> None:
+    """What came there meanwhile stays, nothing lies beside it, and the sentence names the journal and why."""
+
+    def rows() -> Iterator[int]:
+        path.mkdir()
+        yield 2
+
+    with pytest.raises(JournalError) as refused:
+        Journal.create(path, {"run_id": "r"}, doubted=rows())
+    assert str(refused.value) == f"The journal {path} cannot be made: Is a directory."
+    assert names(path.parent) == [path.name]
+
+
+def test_a_row_that_is_planned_twice_makes_no_journal(path: Path) -> None:
+    """What SQLite says of it is told in our words, with the name that the journal was to have."""
+    row = Planned(2, "invalid", "DUPLICATE_ROW", "as row 3")
+    with pytest.raises(JournalError) as refused:
+        Journal.create(path, {"run_id": "r"}, planned=[row, row])
+    assert str(refused.value) == (
+        f"The journal {path} failed (UNIQUE constraint failed: planned.row_number); what it had recorded stays"
+        " recorded."
+    )
     assert names(path.parent) == []
 
 
@@ -957,7 +983,7 @@ def test_a_plain_outcome_that_is_none_is_named(path: Path, change: str) -> None:
     statement(path, f"UPDATE outcome SET {change} WHERE row_number = 7")  # noqa: S608  a test's own words
     with (
         closing(Journal.open_to_read(path)) as journal,
-        pytest.raises(JournalUnreadableError, match="row 7 has a verdict that is none"),
+        pytest.raises(JournalUnreadableError, match=r"journal\.sqlite is damaged \(row 7 has a verdict that is none\)"),
     ):
         list(journal.plain_outcomes())
 
@@ -980,7 +1006,7 @@ def test_an_outcome_that_was_read_cannot_be_changed(journal: Journal, outcome: M
     )
     assert found.status is Status.SUCCESS
     with pytest.raises(FrozenInstanceError):
-        found.attempts = 5  # type: ignore[misc]
+        found.attempts = 5  # type: ignore[misc]  # that it cannot be set is the point
 
 
 def test_a_long_journal_is_read_to_its_end(journal: Journal, outcome: Make) -> None:
@@ -1096,7 +1122,9 @@ def test_counters_that_are_none_are_named(journal: Journal, path: Path, garbage:
     journal.count(stretch())
     journal.commit()
     statement(path, f"UPDATE counters SET counted = {garbage}")  # noqa: S608  a test's own words
-    with pytest.raises(JournalUnreadableError, match=r"journal\.sqlite is damaged .*counters are none"):
+    with pytest.raises(
+        JournalUnreadableError, match=r"journal\.sqlite is damaged \(counters are none\); it was left as it is"
+    ):
         durable_counters(path)
     assert durable(path) == []
 
@@ -1132,3 +1160,307 @@ def test_a_journal_of_version_3_is_gone_on_with(of_version_3: Path, outcome: Mak
     assert durable(of_version_3) == [outcome(2, kept=("billNumber",)), outcome(3)]
     assert statement(of_version_3, "PRAGMA user_version") == (SCHEMA_VERSION,) == (4,)
     assert statement(of_version_3, "PRAGMA quick_check") == ("ok",)
+
+
+def planned(row_number: int, status: str = "skipped") -> Planned:
+    """Return what might have been found of a row before anything was sent."""
+    return Planned(row_number, status, "DUPLICATE_ROW", f"as row {row_number + 1}")
+
+
+def test_what_was_found_of_rows_comes_along_from_the_start(path: Path) -> None:
+    """All of it, in the order of the rows, durable with the journal itself."""
+    found = [planned(9, "invalid"), planned(2), planned(4, "")]
+    Journal.create(path, {}, planned=iter(found)).close()
+    with closing(Journal.open_existing(path)) as journal:
+        assert list(journal.planned()) == [found[1], found[2], found[0]]
+
+
+def test_outcomes_are_recorded_while_a_long_plan_is_read(path: Path, outcome: Make) -> None:
+    """No cursor stays open over a commit, and however many there are, each comes once."""
+    numbers = list(range(2, 1_603))
+    with closing(Journal.create(path, {}, planned=map(planned, numbers))) as journal:
+        seen = []
+        for each in journal.planned():
+            seen.append(each.row_number)
+            if each.row_number % 400 == 0:
+                journal.append(outcome(each.row_number))
+                journal.commit()
+        assert seen == numbers
+        assert list(journal.settled()) == [400, 800, 1_200, 1_600]
+
+
+def test_what_fields_were_before_is_durable_with_the_next_group(journal: Journal, path: Path) -> None:
+    """By row, whatever the order in which they were looked at; what only waits is nobody's to set back."""
+    journal.remember(4, {"purpose": "gift", "billNumber": "B-0"})
+    journal.remember(3, {"billNumber": ""})
+    assert list(journal.previous()) == []
+    journal.commit()
+    with closing(Journal.open_to_read(path)) as again:
+        assert list(again.previous()) == [(3, {"billNumber": ""}), (4, {"billNumber": "B-0", "purpose": "gift"})]
+
+
+def test_what_was_there_before_the_first_try_stays(journal: Journal) -> None:
+    """A row that is looked at anew may have been applied since: its own value is nothing to go back to."""
+    journal.remember(2, {"billNumber": "B-0"})
+    journal.commit()
+    journal.remember(2, {"billNumber": "B-2", "purpose": "gift"}, anew=False)
+    journal.commit()
+    assert list(journal.previous()) == [(2, {"billNumber": "B-0", "purpose": "gift"})]
+    journal.remember(2, {"billNumber": "B-1"})
+    journal.commit()
+    assert list(journal.previous()) == [(2, {"billNumber": "B-1", "purpose": "gift"})]
+
+
+def test_what_is_remembered_between_writing_and_syncing_waits_for_the_next(journal: Journal, path: Path) -> None:
+    """It is neither lost nor taken for written, and nothing is written twice."""
+    journal.remember(2, {"billNumber": "B-0"})
+    journal.write()
+    journal.remember(3, {"billNumber": "B-9"})
+    journal.sync()
+    with closing(Journal.open_to_read(path)) as again:
+        assert list(again.previous()) == [(2, {"billNumber": "B-0"})]
+    journal.commit()
+    with closing(Journal.open_to_read(path)) as again:
+        assert list(again.previous()) == [(2, {"billNumber": "B-0"}), (3, {"billNumber": "B-9"})]
+
+
+def test_what_is_remembered_goes_on_waiting_when_the_disk_does_not_take_it(
+    journal: Journal, path: Path, no_file_beyond: Limit
+) -> None:
+    """A group that fails loses nothing of it."""
+    with no_file_beyond(path.with_name(path.name + "-wal").stat().st_size):
+        journal.remember(2, {"billNumber": "B-0"})
+        journal.write()
+        with pytest.raises(JournalError):
+            journal.sync()
+    assert list(journal.previous()) == []
+    journal.commit()
+    assert list(journal.previous()) == [(2, {"billNumber": "B-0"})]
+
+
+def test_writing_says_whether_there_is_anything_to_sync(journal: Journal, outcome: Make) -> None:
+    """Nobody waits for a disk that has nothing to do."""
+    assert not journal.write()
+    journal.append(outcome(2))
+    assert journal.write()
+    assert journal.write(), "what was written before is still not synced"
+    journal.sync()
+    assert not journal.write()
+    assert journal.write(reach=9)
+    journal.sync()
+    journal.remember(2, {"purpose": ""})
+    assert journal.write()
+
+
+def test_groups_that_were_written_one_after_the_other_are_synced_together(
+    journal: Journal, path: Path, outcome: Make
+) -> None:
+    """While the disk is slow the next group is written; none of it is left behind, or written twice."""
+    for number in (2, 3, 4):
+        journal.append(outcome(number))
+        journal.write()
+    journal.sync()
+    assert (journal.waiting, durable(path)) == (0, [outcome(2), outcome(3), outcome(4)])
+    journal.commit()
+
+
+def test_nothing_to_warn_of_takes_no_room(journal: Journal, path: Path, outcome: Make) -> None:
+    """Nearly every row has neither warnings nor anything that was kept; a million of them would hold a million `[]`."""
+    journal.append(outcome(2))
+    journal.commit()
+    assert statement(path, "SELECT warnings, kept FROM outcome") == ("", "")
+
+
+def test_what_was_written_is_durable_with_what_is_noted(journal: Journal, path: Path, outcome: Make) -> None:
+    """A note ends the group before it, and begins one of its own."""
+    journal.append(outcome(2))
+    journal.write()
+    journal.note({"state": "stopped"})
+    assert (durable(path), journal.waiting) == ([outcome(2)], 0)
+    journal.append(outcome(3))
+    journal.commit()
+    assert durable(path) == [outcome(2), outcome(3)]
+
+
+def test_doubt_can_be_taken_back(journal: Journal, path: Path) -> None:
+    """Rows that surely were not sent are not in doubt any more; the others are."""
+    journal.doubt([2, 3, 4, 5])
+    journal.clear_doubt(iter([3, 5, 9]))
+    with closing(Journal.open_to_read(path)) as again:
+        assert list(again.doubted()) == [2, 4]
+
+
+def test_a_verdict_is_replaced_by_what_was_found_out_since(journal: Journal, path: Path, outcome: Make) -> None:
+    """Durable at once; all other rows stay as they are."""
+    for number in (2, 3):
+        journal.append(outcome(number, status=Status.IN_DOUBT, error_code="TIMEOUT"))
+    journal.commit()
+    journal.settle(iter([outcome(3, alias="ACR-3")]))
+    assert durable(path) == [outcome(2, status=Status.IN_DOUBT, error_code="TIMEOUT"), outcome(3, alias="ACR-3")]
+
+
+def test_rows_with_a_code_are_counted(journal: Journal, outcome: Make) -> None:
+    """Exactly that code, and only what is durable."""
+    for number, code in ((2, "SUPERSEDED"), (3, "SUPERSEDED"), (4, "SUPERSEDED_TWICE"), (5, "")):
+        journal.append(outcome(number, error_code=code))
+    assert journal.number_with("SUPERSEDED") == 0
+    journal.commit()
+    assert (journal.number_with("SUPERSEDED"), journal.number_with("superseded")) == (2, 0)
+
+
+def test_a_reach_that_is_no_number_is_named(journal: Journal, path: Path) -> None:
+    """Nobody guesses which rows may have been sent."""
+    journal.note({"reach": "far"})
+    with (
+        closing(Journal.open_to_read(path)) as again,
+        pytest.raises(JournalUnreadableError) as caught,
+    ):
+        _ = again.reach
+    assert str(caught.value) == (
+        f"The journal {path} is damaged (its reach is no number); it was left as it is."
+        " Put back a copy of the whole folder, or run the file again."
+    )
+
+
+def test_each_way_of_being_unreadable_is_a_sentence(path: Path) -> None:
+    """It names the file, what is wrong with it, and that nothing was done to it."""
+    assert said(path) == f"There is no journal {path}."
+    path.write_bytes(b"redemptionId,billNumber\r\n" * 200)
+    assert said(path) == f"{path} is no journal of this version of bulkredeem; it was left as it is."
+    path.write_bytes(sound()[:-1])
+    damaged = f"The journal {path} is damaged ({{}}); it was left as it is. Put back a copy of the whole folder, or run"
+    assert said(path) == damaged.format("it was cut short") + " the file again."
+    path.write_bytes(sound().replace(b"TABLE outcome (", b"TABLE outcome \x80"))
+    assert said(path) == damaged.format("words in it are no text") + " the file again."
+    path.write_bytes(sound())
+    statement(path, "ALTER TABLE doubted RENAME COLUMN row_number TO number")
+    assert said(path) == damaged.format("the table doubted is not what it was") + " the file again."
+    path.write_bytes(sound())
+    statement(path, "UPDATE outcome SET status = 'perhaps' WHERE row_number = 7")
+    with closing(Journal.open_to_read(path)) as journal:
+        with pytest.raises(JournalUnreadableError) as of_a_row:
+            list(journal.outcomes())
+        with pytest.raises(JournalUnreadableError) as of_all:
+            journal.totals()
+    assert str(of_a_row.value) == damaged.format("row 7 has a verdict that is none") + " the file again."
+    assert str(of_all.value) == damaged.format("a row has a verdict that is none") + " the file again."
+
+
+@pytest.mark.parametrize(("suffix", "is_cut"), [("-wal", False), ("-journal", False), ("-else", True)])
+def test_a_journal_may_end_within_a_page_while_a_log_lies_beside_it(path: Path, suffix: str, is_cut: bool) -> None:  # noqa: FBT001  a table
+    """With a commit under way the file is not all there is; otherwise a single byte too many tells that it was cut."""
+    path.write_bytes(sound() + b"\0")
+    path.with_name(path.name + suffix).write_bytes(b"\0")
+    with pytest.raises(JournalUnreadableError, match="it was cut short") if is_cut else nullcontext():
+        Journal.open_to_read(path).close()
+
+
+def said(path: Path) -> str:
+    """Return what is said of a journal that cannot be opened."""
+    with pytest.raises(JournalUnreadableError) as caught:
+        Journal.open_existing(path)
+    return str(caught.value)
+
+
+def test_a_journal_that_is_there_already_is_named(journal: Journal, path: Path) -> None:
+    """And nothing of it is touched."""
+    with pytest.raises(JournalError) as caught:
+        Journal.create(path, {"run_id": "r2"})
+    assert str(caught.value) == f"The journal {path} exists already; nothing was written."
+    assert journal.head() == {"run_id": "r"}
+
+
+def test_what_the_disk_says_is_told_with_the_journals_name(journal: Journal, path: Path, outcome: Make) -> None:
+    """And that nothing of what was recorded is lost."""
+    journal.append(outcome(2))
+    journal.commit()
+    journal.append(outcome(2))
+    with pytest.raises(JournalError) as caught:
+        journal.commit()
+    assert str(caught.value) == (
+        f"The journal {path} failed (UNIQUE constraint failed: outcome.row_number);"
+        " what it had recorded stays recorded."
+    )
+
+
+def test_a_complaint_that_quotes_the_file_is_printable(path: Path) -> None:
+    """In a damaged file anything may stand, also what a terminal would take for a command."""
+    path.write_bytes(sound().replace(b"error_message TEXT", b"error_\x1bessage TEXT"))
+    assert 'is damaged (malformed database schema (outcome) - unrecognized token: "?"); it was left' in said(path)
+
+
+def test_a_complaint_of_text_that_is_none_is_damage(path: Path) -> None:
+    """It is Python's, and has none of SQLite's numbers."""
+    path.write_bytes(sound().replace(b"error_message TEXT", b"error_\xffessage TEXT"))
+    assert "is damaged (Could not decode to UTF-8" in said(path)
+
+
+def test_a_complaint_is_not_endless(path: Path) -> None:
+    """A sentence of ours stays one, however long the name is that somebody has given a table."""
+    path.write_bytes(sound())
+    statement(path, f"CREATE TABLE {'x' * 900} (a TEXT)")
+    path.write_bytes(path.read_bytes().replace(b"(a TEXT)", b"(a TEXT("))
+    complaint = said(path).removeprefix(f"The journal {path} is damaged (").split("); it was left")[0]
+    assert complaint == f"malformed database schema ({'x' * 900}"[:200]
+
+
+def test_a_fingerprint_is_that_of_the_rows_written_out(path: Path, outcome: Make) -> None:
+    """Table by table as JSON, so that it is the same for ever, and whoever has the rows can take it anew."""
+    with closing(Journal.create(path, {"run_id": "r"}, doubted=[7])) as journal:
+        journal.append(outcome(2, http_status=200, attempts=1, warnings=("odd",)))
+        journal.remember(2, {"billNumber": "B-0"})
+        journal.count(stretch())
+        journal.commit()
+        found = journal.fingerprint()
+    written_out = (
+        '[["outcome"],[2,"success","","","","[\\"odd\\"]",200,1,"",1764000000.0,"",""],'
+        '["planned"],["previous"],[2,"billNumber","B-0"],["doubted"],[7]]'
+    )
+    assert found == hashlib.sha256(written_out.encode()).hexdigest()
+
+
+def test_taking_a_fingerprint_ends_when_asked_to(journal: Journal) -> None:
+    """A second Ctrl-C waits for no million rows."""
+
+    def proceed() -> None:
+        raise Stopping
+
+    with pytest.raises(Stopping):
+        journal.fingerprint(proceed=proceed)
+
+
+def test_a_journal_of_version_3_has_plans_and_previous_values(path: Path) -> None:
+    """It lacks nothing but counters."""
+    with closing(Journal.create(path, {"run_id": "old"}, planned=[planned(2)])) as journal:
+        journal.remember(2, {"purpose": "gift"})
+        journal.commit()
+    statement(path, "DROP TABLE counters")
+    statement(path, "PRAGMA user_version = 3")
+    with closing(Journal.open_to_read(path)) as journal:
+        assert list(journal.planned()) == [planned(2)]
+        assert list(journal.previous()) == [(2, {"purpose": "gift"})]
+
+
+def test_what_was_kept_is_told_plainly_too(journal: Journal, outcome: Make) -> None:
+    """Whether or not the reply named the redemption otherwise."""
+    told = [outcome(2, kept=("billNumber",)), outcome(3, alias="ACR-3"), outcome(4, alias="ACR-4", kept=("purpose",))]
+    for each in told:
+        journal.append(each)
+    journal.commit()
+    assert [each for each in journal.plain_outcomes() if each[0] != 3] == [plain(told[0]), plain(told[2])]
+    assert list(journal.outcomes()) == told
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_journal_of_before_plans_has_none(path: Path, version: int) -> None:
+    """Neither plans nor previous values, and that is no damage."""
+    Journal.create(path, {"run_id": "old"}, doubted=[5]).close()
+    for table in ("counters", "planned", "previous", *(["doubted"] if version < 2 else [])):
+        statement(path, f"DROP TABLE {table}")
+    for column in ("alias", "kept"):
+        statement(path, f"ALTER TABLE outcome DROP COLUMN {column}")
+    statement(path, f"PRAGMA user_version = {version}")
+    with closing(Journal.open_to_read(path)) as journal:
+        assert (list(journal.planned()), list(journal.previous())) == ([], [])
+        assert list(journal.doubted()) == ([] if version == 1 else [5])
+        assert (list(journal.plain_outcomes()), list(journal.counters())) == ([], [])

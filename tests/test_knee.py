@@ -95,3 +95,77 @@ def test_few_answers_are_not_enough_to_tell() -> None:
     rate = 2.0
     found = seen(rate, 100, queue(1.0))
     assert found[0][0] >= (TIMES + 1) * ANSWERS / 1.0 * KEPT_UP
+
+
+class Stretches:
+    """Lets a knee see stretches, each with as many answers as are needed at its end."""
+
+    def __init__(self) -> None:
+        """Begin at a moment of its own."""
+        self.moment = 100.0
+        self.knee = Knee(clock=lambda: self.moment)
+
+    def see(self, share: float, latency: float, seconds: float = SECONDS, answers: int = ANSWERS) -> Passed | None:
+        """Send so many that this share is answered, all at the end and after such a latency; return what was seen."""
+        for _ in range(round(answers / share)):
+            self.knee.sent()
+        self.moment += seconds
+        seen = [self.knee.answered(self.moment - latency) for _ in range(answers)]
+        assert not any(seen[:-1])
+        return seen[-1]
+
+
+def test_what_is_seen_when_the_knee_is_passed() -> None:
+    """Twice slower and slower, with a tenth unanswered: the share of the second stretch, and what waits beyond."""
+    stretches = Stretches()
+    assert stretches.see(1.0, 0.1) is None
+    assert stretches.see(0.9, 0.2) is None
+    passed = stretches.see(0.8, 0.3)
+    assert passed is not None
+    assert passed.share == 0.8
+    assert passed.queued == pytest.approx(0.3 - 1.002 * 1.002 * 0.1)
+    assert stretches.see(0.8, 0.4) is None, "once told, it is looked at anew"
+    assert stretches.see(0.8, 0.5) is not None
+
+
+@pytest.mark.parametrize(
+    "last",
+    [(1.0, 0.3), (0.98, 0.3), (0.8, 0.2), (0.8, 0.19)],
+    ids=["all answered", "nearly all", "no slower than before", "quicker again"],
+)
+def test_one_stretch_that_does_not_look_so_begins_the_count_anew(last: tuple[float, float]) -> None:
+    """As many answers as requests, or no further delay: nothing queues for now."""
+    stretches = Stretches()
+    for share, latency in ((1.0, 0.1), (0.9, 0.2), last, (0.9, 0.4)):
+        assert stretches.see(share, latency) is None
+    assert stretches.see(0.9, 0.5) is not None
+
+
+def test_hardly_slower_than_the_quickest_is_not_slow() -> None:
+    """Half as long again is what it takes."""
+    stretches = Stretches()
+    for latency in (0.1, 0.12, 0.14, 0.149):
+        assert stretches.see(0.8, latency) is None
+    assert stretches.see(0.8, 0.16) is None
+    assert stretches.see(0.8, 0.17) is not None
+
+
+@pytest.mark.parametrize(("seconds", "answers"), [(SECONDS - 0.01, ANSWERS), (SECONDS, ANSWERS - 1)])
+def test_a_stretch_goes_on_until_it_is_long_enough_and_holds_enough(seconds: float, answers: int) -> None:
+    """After too little time, or with an answer too few, nobody can tell; with the next one it is told."""
+    stretches = Stretches()
+    stretches.see(1.0, 0.1)
+    stretches.see(0.9, 0.2)
+    assert stretches.see(0.9, 0.3, seconds, answers) is None
+    stretches.moment += 0.02
+    assert stretches.knee.answered(stretches.moment - 0.3) is not None
+
+
+def test_a_new_normal_becomes_normal() -> None:
+    """With each stretch the quickest is forgotten a little: what was slow once is not slow for ever."""
+    stretches = Stretches()
+    stretches.see(1.0, 0.1)
+    for _ in range(250):
+        assert stretches.see(1.0, 0.16) is None
+    assert stretches.see(0.9, 0.161) is None
+    assert stretches.see(0.9, 0.162) is None

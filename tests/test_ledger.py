@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkredeem.errors import LedgerError
+from bulkredeem.errors import LedgerError, LedgerLostError
 from bulkredeem.ledger import (
     Age,
     Entry,
@@ -435,6 +436,73 @@ def test_a_story_is_told_of_all_systems_in_its_order(ledger: Ledger) -> None:
     ]
 
 
+def test_what_was_told_of_a_run_is_told_whole(ledger: Ledger) -> None:
+    """Every word of it comes back in its place, in the list of runs and beside each event."""
+    whole = entry(
+        environment="production",
+        path="night.csv",
+        knew_at=9.0,
+        by="Ravi",
+        reason="wrong bills",
+        kind="retry",
+        state="stopped",
+        rows=7,
+        left_over=3,
+        profile="{}",
+    )
+    ledger.absorb(whole, [event(code="750", status=Status.REFUSED)])
+    assert ledger.runs_of("aa", PRODUCTION) == [whole]
+    assert [told._asdict() for told in ledger.story("AB0002")] == [
+        {
+            "redemption": "id AB0002",
+            "field": "billNumber",
+            "value": "B-2",
+            "status": Status.REFUSED,
+            "code": "750",
+            "at": 11.0,
+            "row_number": 2,
+            "run_id": "r1",
+            "as_of": 5.0,
+            "environment": "production",
+            "path": "night.csv",
+            "sha256": "aa",
+            "user": "asha",
+            "by": "Ravi",
+            "reason": "wrong bills",
+            "kind": "retry",
+            "base_url": PRODUCTION.base_url,
+            "username": PRODUCTION.username,
+        }
+    ]
+
+
+def test_events_of_one_moment_are_told_by_run_then_row_then_field(ledger: Ledger) -> None:
+    """Two people who ask for a story read the same one."""
+    fields = ["billId", "billNumber", "customFields.a", "customFields.b", "purpose"]
+    ledger.absorb(entry("r2"), [event(field=field) for field in reversed(fields)])
+    ledger.absorb(entry("r1"), [event(field=fields[0], row_number=4), event(field=fields[4], row_number=3)])
+    assert [(told.run_id, told.row_number, told.field) for told in ledger.story("AB0002")] == [
+        ("r1", 3, "purpose"),
+        ("r1", 4, "billId"),
+        *(("r2", 2, field) for field in fields),
+    ]
+
+
+def test_what_an_earlier_try_may_have_set_makes_the_field_unknown(ledger: Ledger) -> None:
+    """The row was refused in the end; the run that may have set its field all the same is named."""
+    ledger.absorb(entry(), [event(status=Status.REFUSED, value="B-9", is_doubted=True)])
+    standing = standings(ledger, named("AB0002"))["billNumber"]
+    assert (standing.known, [(each.text, each.run_id) for each in standing.possible]) == (None, [("B-9", "r1")])
+
+
+def test_what_a_success_leaves_is_no_doubt(ledger: Ledger) -> None:
+    """The run that set a field is named with its value."""
+    ledger.absorb(entry("r7"), [event()])
+    standing = standings(ledger, named("AB0002"))["billNumber"]
+    assert standing.known is not None
+    assert (standing.known.text, standing.known.run_id, standing.possible) == ("B-2", "r7", ())
+
+
 def test_an_address_is_known_once_a_run_went_there(ledger: Ledger) -> None:
     """Whoever it was that signed in."""
     ledger.absorb(entry(system=PRODUCTION), [])
@@ -529,6 +597,16 @@ def test_a_redemption_is_named_by_the_kind_of_its_identifier(correction: Correct
     assert (key_of(correction), other_key(correction, "X")) == (key, other)
 
 
+@pytest.mark.parametrize(
+    ("network", "kept"), [({}, b"\2\2"), ({"network": False}, b"\2\2"), ({"network": True}, b"\1\1")]
+)
+def test_only_on_a_server_there_is_no_write_ahead_log(path: Path, network: dict[str, bool], kept: bytes) -> None:
+    """SQLite's log needs memory that all its users share; the file's own header says what it has."""
+    with Ledger.open(path, **network) as ledger:
+        ledger.absorb(entry(), [event()])
+    assert path.read_bytes()[18:20] == kept
+
+
 # A file that is none
 
 
@@ -578,9 +656,49 @@ def test_a_damaged_ledger_is_named_with_the_remedy(path: Path) -> None:
         ledger.story("R7")
 
 
+QUESTIONS: list[Callable[[Ledger], object]] = [
+    lambda ledger: ledger.marks(),
+    lambda ledger: ledger.runs_of("aa", PRODUCTION),
+    lambda ledger: ledger.as_of("aa"),
+    lambda ledger: ledger.knows(PRODUCTION.base_url),
+    lambda ledger: ledger.profiles(PRODUCTION),
+    lambda ledger: ledger.story("AB0002"),
+    lambda ledger: ledger.lookup(PRODUCTION),
+    lambda ledger: ledger.absorb(entry(), [event()]),
+]
+
+
+def break_into(path: Path) -> None:
+    """Take the tables away, as somebody with a tool of his own might."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("system", "run", "event", "alias"):
+            connection.execute(f"DROP TABLE {table}")
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_whoever_asks_a_ledger_that_breaks_is_told_which(path: Path, ask: Callable[[Ledger], object]) -> None:
+    """A person may have several, one for each reports folder."""
+    with Ledger.open(path) as ledger:
+        break_into(path)
+        with pytest.raises(LedgerError, match=re.escape(f"The ledger {path} cannot be used (no such table")):
+            ask(ledger)
+
+
+def test_a_ledger_that_breaks_while_rows_are_sent_is_named(path: Path) -> None:
+    """The run that asks for each row has to end, and says for want of what."""
+    with Ledger.open(path) as ledger:
+        ledger.absorb(entry(), [event()])
+        lookup = ledger.lookup(PRODUCTION)
+        assert lookup is not None
+        break_into(path)
+        words = f"the ledger {path} cannot be read any more (no such table: event)"
+        with pytest.raises(LedgerLostError, match=re.escape(words)):
+            lookup.standings(named("AB0002"))
+
+
 def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     """Nothing can be opened there."""
-    with pytest.raises(LedgerError, match=r"cannot be used \(unable to open.*nothing was sent"):
+    with pytest.raises(LedgerError, match=r"cannot be used \(.*: Is a directory.*nothing was sent"):
         Ledger.open(tmp_path)
 
 

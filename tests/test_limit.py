@@ -13,7 +13,7 @@ import tomllib
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,7 @@ from bulkredeem.pace.limit import (
     accept,
     allowed,
     rate_of,
+    strain,
     throttle,
 )
 
@@ -442,3 +443,123 @@ def test_no_story_makes_the_rate_senseless(rate: str, notes: list[tuple[Any, ...
             assert 0 <= pace.paused_for <= max(asked_until - moments[0], PAUSE_MOST) + 1e-6
 
     asyncio.run(tell())
+
+
+# The rules to the digit, as the constants stand
+
+
+@pytest.mark.parametrize(
+    ("state", "rate"),
+    [
+        (KeyState(peak=100.0, refusals=1, grown=500), 88.0),
+        (KeyState(peak=100.0), 88.0),
+        (KeyState(peak=100.0, grown=500), 98.5),
+        (KeyState(peak=100.0, grown=1_000), 100.0),
+        (KeyState(peak=100.0, grown=2_000), 112.0),
+        (KeyState(peak=0.1, grown=30), 0.0985),
+        (KeyState(peak=0.01, grown=10), 0.00985),
+    ],
+    ids=["throttled", "at first", "half way", "at the peak", "beyond", "ten minutes at most", "20 requests at least"],
+)
+@pytest.mark.parametrize("auto", [True, False])
+def test_the_rate_creeps_back_along_a_cubic(state: KeyState, rate: float, auto: bool) -> None:  # noqa: FBT001  a table
+    """Fast at first, slowly around the peak, faster beyond; half way back it lacks an eighth of what was lost."""
+    assert rate_of(state, auto=auto) == pytest.approx(rate)
+
+
+def test_a_key_that_was_never_throttled_has_no_limit_but_with_auto() -> None:
+    """`auto` begins with the documented 100 a minute, and rises by 0.7 a second with each request."""
+    assert rate_of(KeyState(grown=10), auto=False) == math.inf
+    assert rate_of(KeyState(grown=10), auto=True) == pytest.approx(100 / 60 + 7)
+
+
+def test_what_is_allowed_lies_a_little_below_the_peak_or_is_what_went() -> None:
+    """The peak lies 3 % above what is let in; what went without being throttled beyond it is allowed, too."""
+    assert allowed(KeyState(peak=103.0)) == pytest.approx(100.0)
+    assert allowed(KeyState(peak=103.0, grown=2_000)) == pytest.approx(112.0)
+    assert allowed(KeyState()) == math.inf
+
+
+REFUSED: dict[str, Any] = {"refusals": 1, "refused_since": 60.0, "refused_at": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "expected"),
+    [
+        (120.0, 0.0, {"refused_rate": 120.0, "peak": 120.0, "paused_until": 60.05}),
+        (1.0, 0.0, {"refused_rate": 1.0, "peak": 1.0, "paused_until": 62.0}),
+        (120.0, 7.0, {"refused_rate": 120.0, "peak": 1.03 * 4_999 / (4_999 / 120 + 7), "paused_until": 67.0}),
+        (math.inf, 0.0, {"refused_rate": 20_000.0, "peak": 20_000.0, "paused_until": 60.05}),
+        (1e-6, 0.0, {"refused_rate": 1e-6, "peak": 1 / 3_600, "paused_until": 120.0}),
+    ],
+    ids=["as usual", "slow", "for as long as it asks", "without a limit", "one an hour at least"],
+)
+def test_all_that_a_throttled_try_changes(rate: float, asked: float, expected: dict[str, Any]) -> None:
+    """It was no slot taken; the key pauses, remembers when and at what rate, and has a new peak; nothing else."""
+    state = throttle(FLOWING, now=60.0, sent_at=59.9, rate=rate, asked=asked)
+    wanted = replace(FLOWING, taken=4_999, **{**REFUSED, **expected})
+    assert asdict(state) == pytest.approx(asdict(wanted))
+
+
+@pytest.mark.parametrize(
+    ("taken", "teaches", "peak"),
+    [
+        (20, Teaches.OVERLOAD, 8.0),
+        (21, Teaches.OVERLOAD, 10.0),
+        (20, Teaches.LIMIT, 8.0),
+        (21, Teaches.LIMIT, 1.03 * 20 / (20 / 10 + 8)),
+        (0, Teaches.LIMIT, 8.0),
+    ],
+)
+def test_after_few_requests_the_rate_is_still_far_too_high(taken: int, teaches: Teaches, peak: float) -> None:
+    """Throttled within 20 of them it falls by a fifth more, and so few are not enough to count what is let in."""
+    state = throttle(replace(FLOWING, taken=taken), now=60.0, sent_at=59.9, rate=10.0, asked=8.0, teaches=teaches)
+    assert state.peak == pytest.approx(peak)
+    assert state.taken == max(0, taken - 1)
+
+
+def test_a_second_refusal_says_only_that_it_lasts() -> None:
+    """Since when and at what rate stays; counted is what was let in until the longer pause is over."""
+    before = KeyState(
+        peak=10.0, taken=40, refusals=1, refused_since=60.0, refused_at=60.0, refused_rate=10.0, paused_until=60.5
+    )
+    counted = 1.03 * 39 / (39 / 10 + 66 - 60)
+    expected = replace(before, taken=39, refusals=2, refused_at=64.0, peak=counted, paused_until=66.0)
+    assert asdict(throttle(before, now=64.0, sent_at=63.0, rate=3.0, asked=2.0)) == pytest.approx(asdict(expected))
+    unasked = throttle(before, now=64.0, sent_at=63.0, rate=3.0, asked=0.0, teaches=Teaches.OVERLOAD)
+    assert asdict(unasked) == pytest.approx(
+        asdict(replace(before, taken=39, refusals=2, refused_at=64.0, paused_until=64.4))
+    )
+    few = throttle(replace(before, taken=10), now=64.0, sent_at=63.0, rate=3.0, asked=0.0, teaches=Teaches.OVERLOAD)
+    assert few.peak == 10.0
+
+
+def test_what_was_sent_at_the_very_moment_of_the_last_refusal_is_news() -> None:
+    """Only what went before it was under way already."""
+    state = throttle(FLOWING, now=60.0, sent_at=50.0, rate=120.0, asked=0.0)
+    assert state.refusals == 1
+    assert strain(FLOWING, now=60.0, sent_at=50.0, rate=90.0).refusals == 1
+    assert accept(state, sent_at=60.0).refusals == 0
+
+
+def test_all_that_an_overload_said_in_other_words_changes() -> None:
+    """The rate falls as if it had been throttled; nobody pauses, and every slot counts."""
+    state = strain(FLOWING, now=60.0, sent_at=59.0, rate=90.0)
+    assert state == replace(FLOWING, peak=90.0, refused_rate=90.0, **REFUSED)
+    assert strain(FLOWING, now=60.0, sent_at=49.9, rate=90.0) == FLOWING
+
+
+def test_all_that_an_accepted_try_changes() -> None:
+    """Requests flow again, and slots are counted anew; while they flow it changes nothing."""
+    held = replace(FLOWING, refusals=2, grown=7)
+    assert accept(held, sent_at=50.0) == replace(held, refusals=0, taken=0, grown=0)
+    assert accept(held, sent_at=49.9) == held
+    assert accept(replace(FLOWING, grown=7), sent_at=60.0) == replace(FLOWING, grown=7)
+
+
+def test_a_pause_that_is_asked_for_is_kept_when_ours_would_be_shorter() -> None:
+    """And ours when it is the longer one."""
+    asked, ours = (
+        throttle(FLOWING, now=60.0, sent_at=59.9, rate=1.0, asked=seconds).paused_until for seconds in (5.0, 1.0)
+    )
+    assert (asked, ours) == (65.0, 62.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -203,6 +205,45 @@ def test_two_at_once_are_never_both_owners(tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert (inside, most) == (0, 1)
+
+
+def test_the_owner_says_which_run_it_works_on_and_until_when(tmp_path: Path) -> None:
+    """Where a lock is for more than one run; when nobody knows how long it will take, none is told."""
+    owner = Owner(pid=os.getpid(), host=socket.gethostname(), since=1.0, user=user_name())
+    with RunLock.acquire(tmp_path, now=1.0) as lock:
+        lock.tell("r-1", 99.5)
+        assert owner_of(tmp_path) == replace(owner, run="r-1", until=99.5)
+        lock.tell("r-2")
+        assert owner_of(tmp_path) == replace(owner, run="r-2", until=0.0)
+
+
+def test_that_nobody_can_be_told_is_no_reason_not_to_work(
+    tmp_path: Path, no_file_beyond: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    """On a full disk the lock is held all the same."""
+    with RunLock.acquire(tmp_path, now=1.0) as lock:
+        with no_file_beyond(0):
+            lock.tell("r-1")
+        assert owner_of(tmp_path) == Owner(pid=0, host="", since=0.0)
+
+
+def test_an_owner_whose_name_nobody_knows_is_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older version of this did not say whose it was."""
+    monkeypatch.setenv("TZ", "UTC")
+    words = Owner(pid=7, host="till-7", since=1_764_000_000.0).in_words()
+    assert words.startswith("process 7 on till-7, since ")
+
+
+def test_who_has_no_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the operating system may know no more."""
+
+    def nobody(_uid: int) -> NoReturn:
+        raise KeyError
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert user_name() == str(os.getuid())
 
 
 def leave_nothing(_: Path) -> None:

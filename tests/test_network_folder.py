@@ -20,7 +20,7 @@ import pytest
 from bulkredeem.application import runs_in
 from bulkredeem.errors import ExitCode, JournalError, JournalUnreadableError
 from bulkredeem.journal import Journal, network_type_of
-from bulkredeem.journal.network import NETWORK_TYPES
+from bulkredeem.journal.network import NETWORK_TYPES, _mounts
 from bulkredeem.model import Outcome, Status
 from bulkredeem.summary import RunState
 
@@ -100,6 +100,11 @@ def test_the_nearest_mount_says_where_a_folder_lies(mounts: list[tuple[str, str]
     """The longest path that holds the folder decides, of two on one path the later, and what is unknown is local."""
     found = network_type_of(Path("/srv/till/reports"), mounts=lambda: [Mount(*mount) for mount in mounts])
     assert found == kind
+
+
+def test_what_has_no_disk_behind_it_is_among_the_mounts() -> None:
+    """So are the folders of other machines, which are left out where only disks are listed."""
+    assert {mount.fstype for mount in _mounts()} & {"proc", "devfs"}
 
 
 def test_a_link_is_followed_to_where_the_folder_lies(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -20,6 +22,9 @@ from hypothesis import strategies as st
 from bulkredeem.errors import Stopping
 from bulkredeem.model import Ceiling, Rate
 from bulkredeem.pace import HEADROOM, LATENESS_MADE_GOOD, KeyState, Memory, Pace, gap_of
+from bulkredeem.pace.knee import ANSWERS, SECONDS
+from bulkredeem.pace.limit import Teaches
+from bulkredeem.pace.state import Slots, give_back, is_last, pause, postpone, reserve
 
 ROUNDING = 1e-7
 """Seconds that adding floats may cost."""
@@ -307,6 +312,15 @@ async def test_a_slow_disk_makes_no_slot_late_unseen() -> None:
     assert shortest(times, 100) >= 1.0
 
 
+async def test_a_disk_that_is_always_slow_is_allowed_for_from_the_second_miss_on() -> None:
+    """One miss may be chance; after two in a row a slot may be used later by half as much again as it was missed by."""
+    clock = Clock()
+    store = Shared(clock)
+    slow = iter([0.03] * 3)
+    store.takes = lambda: next(slow)
+    assert await pace_of("1/s", clock, store).slot() == pytest.approx(1000.09)
+
+
 @pytest.mark.parametrize("rate", [1, 20, 300])
 async def test_time_that_passes_while_a_slot_is_taken_is_no_exception(rate: int) -> None:
     """A real clock goes on between two looks at it: a second after any moment of the N-th slot none is too early."""
@@ -483,3 +497,119 @@ def test_nobody_goes_during_a_pause(pauses: list[tuple[int, float]], late: float
     assert not any(start < time < end - ROUNDING for start, end in asked for time in times)
     for count in range(1, 20):
         assert shortest(times, count) >= count * gap_at(rate) - LATENESS_MADE_GOOD - ROUNDING
+
+
+# The rules of a key's state
+
+
+KEY = KeyState(due=10.0, taken=5, grown=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "at"),
+    [
+        ({}, 9.0, 10.0),
+        ({}, 10.004, 10.0),
+        ({"due": 9.5, "paused_until": 0.0}, 10.0, 10.0),
+        ({"paused_until": 12.0}, 9.0, 12.0),
+        ({"paused_until": 9.5}, 9.0, 10.0),
+    ],
+    ids=["when it is due", "hardly late", "unused time is gone", "after a pause", "a pause that is over"],
+)
+def test_the_next_slot_is_when_it_is_due(changes: dict[str, Any], now: float, at: float) -> None:
+    """A slot that lies a little in the past is used all the same; none lies in a pause."""
+    state, slots = reserve(replace(KEY, **changes), now, 0.05)
+    assert slots == Slots(at=at, gap=0.05, left=1, slack=0.0, next_due=at + 0.05)
+    assert state == replace(KEY, **changes | {"due": at + 0.05}, taken=6)
+
+
+def test_a_slot_exactly_as_late_as_is_made_good_is_used() -> None:
+    """A moment later it is gone."""
+    due = 1.0 - LATENESS_MADE_GOOD
+    assert reserve(KeyState(due=due), 1.0, 0.05)[1].at == due
+    assert reserve(KeyState(due=due - 1e-9), 1.0, 0.05)[1].at == 1.0
+
+
+@pytest.mark.parametrize(("gap", "left"), [(0.0, 1), (0.05, 1), (0.002, 1), (0.001, 2), (0.0005, 4)])
+def test_at_high_rates_slots_are_reserved_together(gap: float, left: int) -> None:
+    """As many as two milliseconds hold; those that only the learnt rate holds back are counted as grown."""
+    state, slots = reserve(KEY, 9.0, gap, slack=0.01, grows=True)
+    assert slots == Slots(at=10.0, gap=gap, left=left, slack=0.01, next_due=10.0 + left * gap + 0.01)
+    assert state == replace(KEY, due=slots.next_due, taken=5 + left, grown=2 + left)
+
+
+def test_slots_that_were_reserved_together_are_used_one_after_the_other() -> None:
+    """Each a gap after the one before, and after the last there is none."""
+    slots = Slots(at=10.0, gap=0.5, left=2, slack=0.25, next_due=11.0)
+    rest = slots.rest()
+    assert rest == Slots(at=10.5, gap=0.5, left=1, slack=0.25, next_due=11.0)
+    assert rest.rest() is None
+    assert slots.until == 10.0 + LATENESS_MADE_GOOD + 0.25
+
+
+def test_slots_that_nobody_used_are_given_back() -> None:
+    """They are free again, and count neither as taken nor as grown; lost are those behind which others stand."""
+    slots = Slots(at=10.0, gap=0.5, left=2, slack=0.0, next_due=11.0)
+    state = KeyState(due=11.0, taken=7, grown=6)
+    assert is_last(state, slots)
+    assert give_back(state, slots) == KeyState(due=10.0, taken=5, grown=6)
+    assert give_back(state, slots, grew=True) == KeyState(due=10.0, taken=5, grown=4)
+    assert give_back(KeyState(due=11.0, taken=1, grown=1), slots, grew=True) == KeyState(due=10.0)
+    behind = replace(state, due=11.5)
+    assert not is_last(behind, slots)
+    assert give_back(behind, slots, grew=True) == behind
+
+
+def test_the_longest_of_all_pauses_and_the_latest_of_all_delays_count() -> None:
+    """A shorter one changes nothing."""
+    assert pause(KEY, 12.0) == replace(KEY, paused_until=12.0)
+    assert pause(replace(KEY, paused_until=13.0), 12.0).paused_until == 13.0
+    assert postpone(KEY, 12.0) == replace(KEY, due=12.0)
+    assert postpone(KEY, 9.0) == KEY
+
+
+async def test_only_auto_heeds_what_is_too_much() -> None:
+    """What goes is as far too much as the platform keeps up with it; said without a share, it is all too much."""
+    for rate, gap in (("auto", 0.6 / 0.88 / 0.8), ("100/min", gap_at("100/min")), ("none", 0.0)):
+        clock = Clock()
+        pace = pace_of(rate, clock)
+        await take(pace, clock, 1)
+        before = pace.gap
+        pace.strained(clock.now)
+        assert pace.gap == pytest.approx(before / 0.88 / 0.8 if rate == "auto" else gap), rate
+
+
+async def test_a_try_that_is_throttled_holds_up_also_who_has_no_limit() -> None:
+    """Between two looks at the state slots cost nothing; after a throttled try it is looked at, at once."""
+    clock = Clock()
+    pace = pace_of("none", clock)
+    await take(pace, clock, 1)
+    pace.throttled(clock.now, 5.0)
+    assert await pace.slot() == pytest.approx(1005.0)
+
+
+async def test_a_row_that_is_throttled_again_teaches_the_pace_nothing() -> None:
+    """What a throttled try teaches is handed on: it may be the row, and all others may go as before."""
+    clock = Clock()
+    pace = pace_of("100/min", clock)
+    await take(pace, clock, 1)
+    pace.throttled(clock.now, 5.0, Teaches.NOTHING)
+    assert pace.gap == gap_at("100/min")
+    assert pace.paused_for == pytest.approx(5.0)
+
+
+async def test_auto_falls_to_what_is_kept_up_with_and_lets_the_queue_be_worked_off() -> None:
+    """Half is answered, and ever later: half the rate, no refusal, and no slot before what waits inside is answered."""
+    clock, store = Clock(), Memory()
+    pace = pace_of("auto", clock, store)
+    before = 0.0
+    for share, latency in ((1.0, 0.1), (0.8, 0.2), (0.5, 0.3)):
+        await take(pace, clock, round(ANSWERS / share))
+        before = 1 / pace.gap
+        clock.now += SECONDS
+        for _ in range(ANSWERS):
+            pace.answered(clock.now - latency)
+    state = store.look()
+    assert (state.refusals, state.taken, state.grown, state.refused_at) == (0, 0, 0, clock.now)
+    assert state.peak == pytest.approx(before / 2)
+    assert state.due == pytest.approx(clock.now + 0.3 - 1.002 * 1.002 * 0.1)

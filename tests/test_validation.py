@@ -266,14 +266,6 @@ def test_a_damaged_mobile_number_is_never_trusted(value: str) -> None:
     assert problems_of(row(identifierValue=value), TRUSTING) == [("SPREADSHEET_DAMAGE", "identifierValue")]
 
 
-def test_the_message_says_what_the_spreadsheet_did() -> None:
-    """A person learns where the digits went and how to get them back."""
-    result = validate(row(redemptionId="8.88E+05"), PLAIN)
-    assert isinstance(result, Invalid)
-    assert "a spreadsheet rewrote the number in scientific form" in result.problems[0].message
-    assert "fill it anew from the source" in result.problems[0].message
-
-
 @pytest.mark.parametrize("column", ["purpose", "customFields.note"])
 def test_free_text_may_look_like_a_number_in_scientific_form(column: str) -> None:
     """A purpose of `8.88E+05` is nobody's id."""
@@ -457,6 +449,13 @@ def test_all_problems_of_a_row_are_told_at_once_and_in_one_order() -> None:
     ]
 
 
+def test_a_row_with_problems_keeps_its_number() -> None:
+    """By it a person finds the row in the spreadsheet."""
+    result = validate(Row(row_number=7, values={}), PLAIN)
+    assert isinstance(result, Invalid)
+    assert result.row_number == 7
+
+
 def test_an_empty_row_lacks_everything() -> None:
     """A row without a single cell is told all it needs."""
     assert problems_of(Row(row_number=2, values={})) == [
@@ -464,6 +463,91 @@ def test_an_empty_row_lacks_everything() -> None:
         ("1219", "identifierValue"),
         ("748", "billNumber"),
     ]
+
+
+REMEDY = "type the value anew by hand"
+LOST = (
+    "a spreadsheet rewrote the number in scientific form, and the digits it left out are lost;"
+    " format the column as text and fill it anew from the source"
+)
+SENTENCES = [
+    (
+        {"externalReferenceNumber": "ACR-1"},
+        "redemptionId and externalReferenceNumber are both filled: empty one, or say which counts with --identifier",
+    ),
+    (
+        {"redemptionId": ""},
+        "redemptionId and externalReferenceNumber are empty: nothing says which redemption to update",
+    ),
+    ({"entityType": ""}, "entityType is empty: the platform must know the customer completely"),
+    ({"billNumber": ""}, "the row sets nothing: fill billNumber, billId, purpose or a custom field"),
+    ({"purpose": "x" * 256}, "purpose is longer than 255 characters: shorten it"),
+    ({"billId": "-1"}, "billId is not a positive number without a sign"),
+    ({"billId": "1,234"}, "billId is not a whole number: digits only"),
+    ({"billId": "9" * 19}, "billId is larger than 9223372036854775807, the largest there is"),
+    (
+        {"billId": "12345.0"},
+        "billId: a spreadsheet or script added decimals to a whole number; format the column as text and fill it anew",
+    ),
+    ({"redemptionId": "8.88E+05"}, f"redemptionId: {LOST}"),
+    (
+        {"identifierValue": "+44 (0)7700 900123"},
+        "identifierValue is not a mobile number: write country code and digits only",
+    ),
+    (
+        {"identifierValue": "919777000001 919777000002"},
+        "identifierValue has too many digits for one mobile number: write only one",
+    ),
+    ({"purpose": "a\x07b"}, f"purpose holds a control character: {REMEDY}"),
+    ({"billNumber": "a\u200bb"}, f"billNumber holds an invisible character: {REMEDY}"),
+    ({"billNumber": "a\nb"}, "billNumber holds a line break: look for a stray quote in the file"),
+]
+
+
+@pytest.mark.parametrize(("cells", "sentence"), SENTENCES, ids=[sentence for _, sentence in SENTENCES])
+def test_each_problem_is_told_in_a_sentence(cells: dict[str, str], sentence: str) -> None:
+    """Who mends the file reads nothing else: which column, what is wrong with it, and what to do."""
+    result = validate(row(**cells), PLAIN)
+    assert isinstance(result, Invalid)
+    assert [problem.message for problem in result.problems] == [sentence]
+
+
+@pytest.mark.parametrize("choice", [IdentifierChoice.REDEMPTION_ID, IdentifierChoice.EXTERNAL_REFERENCE_NUMBER])
+def test_of_two_identifiers_only_the_chosen_one_is_called_empty(choice: IdentifierChoice) -> None:
+    """A person who has chosen a column is not told about the other one."""
+    result = validate(row(redemptionId=""), Rules(identifier=choice))
+    assert isinstance(result, Invalid)
+    assert [problem.message for problem in result.problems] == [
+        f"{choice} is empty: nothing says which redemption to update"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "warning"),
+    [
+        ({"billNumber": "B" * 51}, "billNumber: longer than 50 characters; sent as it is"),
+        ({"entityType": "TILL"}, "entityType: 'TILL' is not one of CUSTOMER, USERGROUP2, FLEET; sent as it is"),
+        (
+            {"identifierType": "phone"},
+            f"identifierType: 'phone' is not one of {', '.join(KNOWN_IDENTIFIER_TYPES)}; sent as it is",
+        ),
+    ],
+)
+def test_each_doubt_about_what_is_sent_is_told_in_a_sentence(cells: dict[str, str], warning: str) -> None:
+    """The row goes all the same, so the sentence has to say that."""
+    assert correction_of(row(**cells)).warnings == (warning,)
+
+
+def test_what_an_undo_sets_back_keeps_its_blanks() -> None:
+    """What stood there before may have had blanks around it, and is what has to stand there again."""
+    correction = correction_of(row(billNumber=" B-1 ", **{"expected.billNumber": "B-2 "}))
+    assert (correction.bill_number, correction.warnings) == (" B-1 ", ())
+    assert correction.expected == {"billNumber": "B-2 "}
+
+
+def test_a_mobile_number_may_have_15_digits_and_decoration() -> None:
+    """As many as E.164 has are one number, however they are grouped."""
+    assert correction_of(row(identifierValue="+123 456 789 012 345")).identifier_value == "123456789012345"
 
 
 def test_a_damaged_line_has_that_problem_alone() -> None:
