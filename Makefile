@@ -49,6 +49,26 @@ docs: $(READY)  ## Build the documentation and the man page into docs/_build; a 
 torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (an hour)
 	@$(BIN)/python -m pytest -m torture --timeout=7200
 
+FUZZ_SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(READY)  ## Fuzz loader, replies and journal, FUZZ_SECONDS (600) for each; on Linux
+	@for target in loader replies journal; do \
+	  mkdir -p tests/fuzz/crashes/$$target; \
+	  $(BIN)/python -m tests.fuzz $$target .fuzz/$$target -max_total_time=$(FUZZ_SECONDS) \
+	    -artifact_prefix=tests/fuzz/crashes/$$target/ -print_final_stats=1 || exit 1; \
+	done
+
+.PHONY: mutate
+mutate: $(READY)  ## Change the rules in thousands of ways, and count the changes that no test notices (an hour and more)
+	@rm -rf mutants
+	@$(BIN)/mutmut run
+	@$(BIN)/python -m benchmarks.mutation
+
+.PHONY: soak
+soak: $(READY)  ## 20 minutes at 500 rows/s, with faults, outages and kills
+	@$(BIN)/python -m benchmarks soak $(SOAK)
+
 .PHONY: bench
 bench: $(READY)  ## Measure against a real nginx and small baselines (about 45 minutes; installs nginx on Debian)
 	@benchmarks/setup $(BIN)
@@ -75,6 +95,16 @@ layers: $(READY)  ## Check that every module imports only from the floors below
 .PHONY: check
 check: lint types layers test test-external  ## Everything that must pass before a change lands
 
+.PHONY: dist
+dist: $(READY)  ## Build the wheel and the source distribution into dist: the same bytes for the same commit
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
+	@cd dist && sha256sum bulkredeem-* | tee SHA256SUMS
+
+.PHONY: sbom
+sbom: $(READY)  ## Write what an installation brings along: dist/bulkredeem.cdx.json, and the list of licences
+	@$(BIN)/python .ci/bill_of_materials.py dist/bulkredeem.cdx.json docs/reference/licences.md
+
 .PHONY: lock
 lock:  ## Renew the exact versions in requirements.lock (needs uv)
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --upgrade \
@@ -82,4 +112,4 @@ lock:  ## Renew the exact versions in requirements.lock (needs uv)
 
 .PHONY: clean
 clean:  ## Remove what was built; run folders stay
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage-* dist docs/_build
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage-* dist docs/_build .fuzz mutants

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from aioresponses import aioresponses
+from hypothesis import HealthCheck, Phase, settings
 
 from bulkredeem.application import Run, Start, Terms, resume_run, run_file
 from bulkredeem.cli import main
@@ -32,10 +33,52 @@ from bulkredeem.pace import Pace
 from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, FaultHook, Sandbox, UpdateRequest
 from bulkredeem.settings import Settings, load_settings
+from tests.contract import RequestWitness
 
 # How fast inputs are made says something of the machine, which runs parts of the tests at once, and of no test.
 settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile(
+    "mutation",
+    settings.get_profile("suite"),
+    derandomize=True,
+    max_examples=30,
+    phases=[Phase.explicit, Phase.generate],  # that it failed is enough: nobody reads with which smallest input
+)
 settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def request_witness() -> Iterator[RequestWitness]:
+    """Give who sees every request of ours that reaches a sandbox of this process, or a stand-in for aiohttp."""
+    witness = RequestWitness()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sandbox, "_answer", witness.at_sandboxes(Sandbox._answer))
+        patch.setattr(aioresponses, "match", witness.at_stand_ins(aioresponses.match))
+        yield witness
+
+
+@pytest.fixture(autouse=True)
+def contract_kept(request_witness: RequestWitness) -> Iterator[None]:
+    """Fail a test at its end when a request that the client sent is not as `docs/openapi.yaml` says."""
+    yield
+    if bad := request_witness.taken():
+        pytest.fail("against the contract:\n" + "\n".join(bad))
+
+
+MEASURED = frozenset(
+    {"test_calling", "test_checking", "test_cli", "test_cli_going_on", "test_listing", "test_splitting"}
+)
+"""Test files whose processes say which lines they went over.
+
+To measure costs a process nearly half of its time, and the processes of all others go over the same ground."""
+
+
+@pytest.fixture(autouse=True)
+def quick_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that a test starts go unmeasured, but for those that are there to be."""
+    if request.path.stem not in MEASURED:
+        for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -47,6 +90,8 @@ def nothing_configured(
     for name in os.environ:
         if name.upper().startswith("BULKREDEEM_"):
             monkeypatch.delenv(name)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
     monkeypatch.setenv("BULKREDEEM_SETTLED_FOR", "0")  # every file here was written just now
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -394,3 +394,15 @@ async def test_the_command_tells_machines_everything(terminal: Terminal, write_c
         assert [sample["row_number"] for sample in told["samples"]]
     assert bad["problems"][0]["mend_by"] == "file_owner"
     assert "919900000002" not in ended.out
+
+
+def test_a_check_shows_no_number_of_a_customer(typed: Callable[..., Ended], write_csv: WriteCsv) -> None:
+    """Neither as the name of a column nor as an example of what people write; bills are shown as they are."""
+    header = [*HEADER, "919876501234", "919876505678"]
+    row = ["AB0002", "B-1000002", "919900000002", "for 919900000002", "", ""]
+    shown = typed("check", write_csv([header, row]), "--map", "919876505678=customFields.x").out
+    assert "Carried along: •••234." in shown
+    assert "•••678" in shown
+    assert "(for <number>)" in shown
+    assert "(B-1000002)" in shown
+    assert not any(number in shown for number in ("919876501234", "919876505678", "919900000002"))

@@ -130,7 +130,7 @@ class TestExitCodes:
         run = await terminal.run("run", write_csv(good_rows(50)))
         assert (run.code, sandbox.requests) == (4, 1)
         assert terminal.statuses() == ["pending"] * 50
-        assert "Stopped early: the platform refused the user name, password or till (401: Authentication" in run.out
+        assert "Stopped early: the platform refused the credentials or the permission (401: Authentication" in run.out
 
     async def test_70_for_an_error_of_ours(self, unconfigured: Terminal) -> None:
         """What nobody foresaw is 70 and not Python's 1; it says where, and not what: that may quote a secret."""
@@ -659,7 +659,13 @@ def test_every_setting_has_an_option_or_is_known_not_to() -> None:
         "expect_program_id",
         "settled_for",
         "notify_urls",
+        "notify_urls_file",
         "ping_url",
+        "ping_url_file",
+        "attribution_entity_type",
+        "attribution_code",
+        "client_certificate",
+        "client_key",
     }
     of_run = {option.opts[0]: option for option in options_of("run")}
     for command in set(COMMANDS) - {"sandbox", "selftest", "split"}:  # --by of split is called as its users call it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import signal
@@ -291,6 +292,37 @@ class TestEveryNight:
         assert "it was left as it is" in sentence
         assert "All 5 rows were updated." in complaining.out
         assert len(rehearsal.arrived) == 10
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="nobody but an administrator may give a folder away")
+    async def test_a_run_that_others_have_put_there_is_not_sent_unless_it_is_named(
+        self, terminal: Terminal, write_csv: WriteCsv, rehearsal: Rehearsal
+    ) -> None:
+        """Neither every night, nor by a `resume` or a `retry` that names none; who names it has looked at it."""
+        planted = await rehearsal.stopped(write_csv(good_rows(12), "planted.csv"), rows=3)
+        broken = terminal.reports / "20260102T000000Z-beef"
+        broken.mkdir()
+        (broken / "journal.sqlite").write_bytes(b"no journal at all")
+        for folder in (planted, broken):
+            os.chown(folder, 4_000_111, -1)
+        left = terminal.statuses(planted).count("pending")
+        rehearsal.arrived.clear()
+        tonight = write_csv(good_rows(5, prefix="ZZ"), "tonight.csv")
+        night = await terminal.run("run", tonight, "--resume-unfinished", "--rate", "none")
+        assert (night.code, night.err) == (0, "")
+        assert "Left alone, for others own the folders: " in night.out
+        assert f"reports/{planted.name} (of user 4000111)" in night.out
+        assert f"reports/{broken.name} (of user 4000111)" in night.out
+        assert "What these have applied is not known to the ledger" in night.out
+        unasked = await terminal.run("resume", "--if-any")
+        assert unasked.code == 0
+        assert f"reports/{planted.name} (of user 4000111)" in unasked.out
+        assert "There is no unfinished run in reports" in unasked.out
+        assert all(each.startswith("ZZ") for each in rehearsal.arrived)
+        assert planted.name in (await terminal.run("runs")).out
+        assert planted.name in (terminal.reports / "index.html").read_text()
+        named = await terminal.run("resume", planted.name)
+        assert named.code == 0
+        assert sum(each.startswith("AB") for each in rehearsal.arrived) == left
 
     async def test_a_deadline_during_the_backlog(
         self, terminal: Terminal, write_csv: WriteCsv, rehearsal: Rehearsal

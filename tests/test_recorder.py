@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -163,7 +164,9 @@ def test_every_row_is_within_the_reach(rows: list[int], stride: int) -> None:
 
     async def reach() -> None:
         head = Head()
-        recorder = Recorder(head, None, watch=lambda _: None, wall_clock=lambda: 0.0, stride=stride)  # type: ignore[arg-type]
+        nothing: Any = None
+        journal: Any = head
+        recorder = Recorder(journal, nothing, watch=lambda _: None, wall_clock=lambda: 0.0, stride=stride)
         highest = 0
         for row in rows:
             before, writes = head.reach, head.writes

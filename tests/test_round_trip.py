@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkredeem.loader import take_snapshot
@@ -49,6 +49,7 @@ def left_of(folder: Path, snapshot: Path, numbers: Sequence[int]) -> None:
     assert workbooks_from(folder / RESULTS, folder, tally.summary(info, ending), "It ended.") == ()
 
 
+@settings(max_examples=40)  # each makes a snapshot, two files and two workbooks, twice
 @given(rows=ROWS)
 def test_what_is_left_of_a_file_is_what_stood_in_it(rows: list[list[str]]) -> None:
     """As CSV and as workbook, and once more from what is left of that."""

@@ -189,7 +189,7 @@ def test_timers_that_are_always_late_starve_nobody(rate: str, late: tuple[float,
     gap = gap_of(Ceiling.parse(rate))
 
     async def all_of_them() -> Party:
-        party = Party(rate, [lambda each=each: each for each in late])  # type: ignore[misc]
+        party = Party(rate, [lambda each=each: each for each in late])  # type: ignore[misc]  # it cannot infer the lambda
         with suppress(TimeoutError):
             await asyncio.wait_for(
                 asyncio.gather(*(party.take_until(who, 200 * gap) for who in range(len(late)))), 300 * gap

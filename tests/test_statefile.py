@@ -120,7 +120,7 @@ def test_a_change_that_fails_changes_nothing(path: Path) -> None:
     keep(path)
     with opened(path) as file:
         with pytest.raises(ZeroDivisionError):
-            file.change(lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+            file.change(lambda _: 1 / 0)  # type: ignore[arg-type,return-value]  # it never returns
         with opened(path) as other:
             assert other.change(lambda state: state) == KNOWN
 

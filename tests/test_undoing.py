@@ -345,6 +345,15 @@ async def test_a_run_that_has_not_recorded_what_it_replaced_cannot_be_undone(reh
     assert run_folders(Path("reports")) == [run.folder]
 
 
+async def test_a_run_that_saw_nothing_to_record_is_not_told_to_record_it(rehearsal: Rehearsal) -> None:
+    """It had done that already; the platform showed nothing of what it was about to set."""
+    folder = await recorded(rehearsal, rehearsal.file(2))
+    with pytest.raises(RunNotFoundError, match="nothing was there before, or could be seen") as caught:
+        await undone(rehearsal, folder)
+    assert "--record-previous" not in str(caught.value)
+    assert run_folders(Path("reports")) == [folder]
+
+
 async def test_an_unfinished_run_is_not_undone(rehearsal: Rehearsal) -> None:
     """Half of it could be set again later."""
     plant_all(rehearsal, range(2, 12))

@@ -38,7 +38,7 @@ from bulkredeem.application.running import carry_out
 from bulkredeem.application.turn import turn_of
 from bulkredeem.application.wiring import client_for
 from bulkredeem.cli.noticing import Night
-from bulkredeem.client import UPDATE_PATH, Client
+from bulkredeem.client import UPDATE_PATH, Basic, Client
 from bulkredeem.codes import MendBy
 from bulkredeem.errors import ExitCode
 from bulkredeem.journal import RunLock
@@ -634,7 +634,7 @@ async def test_an_address_that_does_not_belong_into_the_file_is_called_by_its_na
     configure("bulkredeem.toml", f'{table}{name} = "https://example.com/t0p-s3cret"\n')
     ended = await quick.run("runs")
     assert ended.code == 2
-    assert f"BULKREDEEM_{name.upper()} only" in ended.err
+    assert f"comes from BULKREDEEM_{name.upper()} or BULKREDEEM_{name.upper()}_FILE only" in ended.err
     assert "password" not in ended.err.casefold()
     assert "t0p" not in ended.err
 
@@ -897,7 +897,9 @@ async def test_an_answer_says_when_it_was_given(date: str | None, moment: float 
     with aioresponses() as platform:
         headers = {} if date is None else {"Date": date}
         platform.put(base_url + UPDATE_PATH, payload={"id": 1}, headers=headers, response_class=StandIn)
-        async with Client(base_url, "Basic x", timeout=20.0, max_connections=1, wall_clock=NOW.timestamp) as client:
+        async with Client(
+            base_url, Basic("x", "x"), timeout=20.0, max_connections=1, wall_clock=NOW.timestamp
+        ) as client:
             reply = await client.update(correction)
     assert isinstance(reply, Reply)
     assert reply.served_at == moment
