@@ -24,6 +24,7 @@ from bulkredeem.model import Ceiling, Rate
 from bulkredeem.pace import HEADROOM, LATENESS_MADE_GOOD, KeyState, Memory, Pace, gap_of
 from bulkredeem.pace.knee import ANSWERS, SECONDS
 from bulkredeem.pace.limit import Teaches
+from bulkredeem.pace.pacing import LOOKED_AT
 from bulkredeem.pace.state import Slots, give_back, is_last, pause, postpone, reserve
 
 ROUNDING = 1e-7
@@ -613,3 +614,36 @@ async def test_auto_falls_to_what_is_kept_up_with_and_lets_the_queue_be_worked_o
     assert (state.refusals, state.taken, state.grown, state.refused_at) == (0, 0, 0, clock.now)
     assert state.peak == pytest.approx(before / 2)
     assert state.due == pytest.approx(clock.now + 0.3 - 1.002 * 1.002 * 0.1)
+
+
+async def test_auto_begins_at_the_documented_rate_and_grows_with_what_it_held_back() -> None:
+    """100 a minute; the first slot was free since long and says nothing, nor does one that is asked for too late."""
+    clock, store = Clock(), Memory()
+    pace = pace_of("auto", clock, store)
+    assert await take(pace, clock, 4) == pytest.approx([1000.0, 1000.6, 1001.2, 1001.2 + 1 / (100 / 60 + 0.7)])
+    for late, grown in ((0.003, 4), (0.007, 4)):
+        clock.now = store.look().due + late
+        await take(pace, clock, 1)
+        assert store.look().grown == grown
+
+
+async def test_slots_between_two_looks_are_counted_at_the_next_one() -> None:
+    """Without a limit the state is asked a hundred times a second at most, and yet knows how many slots were taken."""
+    clock, store = Clock(), Memory()
+    pace = pace_of("none", clock, store)
+    await take(pace, clock, 5)
+    assert store.look().taken == 1
+    clock.now += LOOKED_AT
+    await take(pace, clock, 1)
+    assert store.look().taken == 6
+
+
+async def test_what_is_noted_before_a_slot_costs_no_time_when_nobody_else_is_at_the_state() -> None:
+    """Only another process is waited for."""
+    clock = Clock()
+    store = Shared(clock)
+    pace = pace_of("1/s", clock, store)
+    store.busy = 1
+    pace.pause(0.0)
+    assert await pace.slot() == 1000.0
+    assert clock.slept == []
