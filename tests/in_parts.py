@@ -1,7 +1,7 @@
-"""Runs pytest over three parts of the test files at once: `python tests/in_parts.py OPTIONS...`.
+"""Runs pytest over parts of the test files, some at once: `python tests/in_parts.py OPTIONS...`.
 
 A real process for each test of a process takes its time, much of it waiting, and a second core has none to do
-otherwise.
+otherwise. There are more parts than go at once, so that who is done early takes the next.
 Each part measures its coverage into a file of its own; `coverage combine` puts them together. pytest-xdist would do the
 same and more, and has had no release for over a year.
 """
@@ -11,15 +11,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-PARTS: Final = 3
+PARTS: Final = 8
+AT_ONCE: Final = 4
 NO_TESTS: Final = 5
 """What pytest says of a part in which nothing was chosen."""
+_SHOWING: Final = Lock()
+"""Held by whoever shows something, so that it stays together."""
 
 
 def parts() -> list[list[str]]:
@@ -33,21 +36,32 @@ def parts() -> list[list[str]]:
 
 
 def main() -> int:
-    """Run all, show what each has said, and return the worst of their exit codes."""
-    first, *others = parts()
-    with ExitStack() as resources:
-        told = [resources.enter_context(tempfile.TemporaryFile()) for _ in others]
-        # No shell: what it starts in the background never hears of Ctrl-C, and some tests are about that.
-        beside = [
-            subprocess.Popen(_command(files), cwd=ROOT, env=_environment(number), stdout=out, stderr=out)
-            for number, (files, out) in enumerate(zip(others, told, strict=True), start=1)
-        ]
-        codes = [subprocess.run(_command(first), cwd=ROOT, env=_environment(0), check=False).returncode]
-        for process, out in zip(beside, told, strict=True):
-            codes.append(process.wait())
-            out.seek(0)
-            sys.stdout.buffer.write(out.read())
+    """Run all, show what each has said when it has ended, and return the worst of their exit codes."""
+    # Threads, and no shell: what that starts in the background never hears of Ctrl-C, and some tests are about that.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        codes = list(pool.map(_run, range(PARTS), parts()))
     return max((each for each in codes if each != NO_TESTS), default=NO_TESTS)
+
+
+def _run(number: int, files: list[str]) -> int:
+    """Run one part, show what it has said when it has ended, and return its exit code."""
+    _show(f"Part {number + 1} of {PARTS} begins: {len(files)} files.\n".encode())
+    done = subprocess.run(
+        _command(files),
+        cwd=ROOT,
+        env=_environment(number),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    _show(done.stdout)
+    return done.returncode
+
+
+def _show(what: bytes) -> None:
+    with _SHOWING:
+        sys.stdout.buffer.write(what)
+        sys.stdout.buffer.flush()
 
 
 def _command(files: list[str]) -> list[str]:

@@ -773,7 +773,7 @@ def tell(examples: int, steps: int, *phases: Phase) -> None:
 def test_no_nights_set_a_field_back_or_skip_what_is_not_there() -> None:
     """Whatever is sent in whatever order, newer knowledge stays, and what is skipped is there."""
     # To make a story that fails shorter takes longer than a test may; it is short anyhow.
-    tell(30, 8)
+    tell(25, 8)
 
 
 @pytest.mark.torture

@@ -1001,7 +1001,7 @@ def tell(examples: int, steps: int) -> None:
 @pytest.mark.timeout(400)
 def test_no_story_makes_a_verdict_false() -> None:
     """Whatever befalls runs and whatever is done about it, each row has one verdict, none is false, none is lost."""
-    tell(30, 8)
+    tell(20, 8)
 
 
 @pytest.mark.torture
