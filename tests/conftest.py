@@ -66,7 +66,10 @@ def contract_kept(request_witness: RequestWitness) -> Iterator[None]:
 
 
 MEASURED = frozenset(
-    {"test_calling", "test_checking", "test_cli", "test_cli_going_on", "test_listing", "test_splitting"}
+    {
+        *("test_audit", "test_calling", "test_checking", "test_cli", "test_cli_going_on", "test_init"),
+        *("test_listing", "test_splitting"),
+    }
 )
 """Test files whose processes say which lines they went over.
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -201,6 +202,8 @@ async def test_who_stops_in_the_middle_has_changed_nothing(
     screen = await init()
     await screen.answer("Address of the platform", "eu.api.example.com")
     await screen.terminal.until(lambda: "User name" in screen.text())
+    # Asleep: Python hears of a signal between the question and the wait for an answer only when somebody answers.
+    await screen.terminal.until(lambda: psutil.Process(screen.process.pid).status() == psutil.STATUS_SLEEPING)
     stop(screen)
     assert await screen.ended() == 130
     assert "Nothing was written." in screen.text()

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -33,6 +33,7 @@ from python_calamine import CalamineWorkbook
 
 import bulkredeem
 from bulkredeem.application import prune_runs, undo_run
+from bulkredeem.application.concluding import Conclusion
 from bulkredeem.application.preparing import Prepared, prepare_file
 from bulkredeem.application.running import carry_out
 from bulkredeem.application.turn import turn_of
@@ -47,7 +48,7 @@ from bulkredeem.model import Correction, Job, Outcome, Reply, Status
 from bulkredeem.notices import Ended as EndedCommand
 from bulkredeem.notices import EndedRun, notice_of
 from bulkredeem.sandbox import Fault, Sandbox, UpdateRequest
-from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Typed, closing_sentence, next_steps
+from bulkredeem.summary import Ending, RunInfo, RunState, Summary, Tally, Typed, closing_sentence, next_steps
 
 if TYPE_CHECKING:
     from bulkredeem.application import Run
@@ -729,45 +730,19 @@ async def test_the_page_of_all_runs_hears_of_a_second_ctrl_c(
     assert f"{summary['counts']['pending']}" in told
 
 
-class SlowNeighbour:
-    """A run beside the others whose summary is read only when it may be: a network folder that takes its time."""
-
-    def __init__(self) -> None:
-        """Put it there."""
-        folder = REPORTS / "20200101T000000Z-0a1b"
-        folder.mkdir(parents=True)
-        self._path = folder / "summary.json"
-        os.mkfifo(self._path)
-        self._may_be_read = threading.Event()
-        self._is_over = False
-        self._thread = threading.Thread(target=self._answer, daemon=True)
-        self._thread.start()
-
-    def let_go(self) -> None:
-        """Let it be read from now on."""
-        self._may_be_read.set()
-
-    def end(self) -> None:
-        """Let nobody read it any more."""
-        self._is_over = True
-        self._may_be_read.set()
-        with suppress(OSError):
-            os.close(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK))
-        self._thread.join()
-
-    def _answer(self) -> None:
-        self._may_be_read.wait()
-        while not self._is_over:
-            with suppress(OSError):
-                self._path.write_bytes(b"no summary")
-
-
 @pytest.fixture
-def slow_neighbour() -> Iterator[SlowNeighbour]:
-    """Give a run whose summary cannot be read yet."""
-    neighbour = SlowNeighbour()
-    yield neighbour
-    neighbour.end()
+def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Keep a run from going on when it has written what people look at, as a disk does that takes its time."""
+    may_go_on, present = threading.Event(), Conclusion._present
+
+    def slowly(conclusion: Conclusion, tally: Tally) -> tuple[str, ...]:
+        remarks = present(conclusion, tally)
+        may_go_on.wait()
+        return remarks
+
+    monkeypatch.setattr(Conclusion, "_present", slowly)
+    yield may_go_on.set
+    may_go_on.set()
 
 
 def those_with(name: str) -> list[Path]:
@@ -776,13 +751,13 @@ def those_with(name: str) -> list[Path]:
 
 
 async def test_what_was_written_when_it_was_cut_off_says_nothing_else(
-    rehearsal: Rehearsal, slow_neighbour: SlowNeighbour, terminal: Terminal
+    rehearsal: Rehearsal, let_go: Callable[[], None], terminal: Terminal
 ) -> None:
     """Page and workbook were there, and said `finished`, when somebody pressed Ctrl-C twice."""
     task = asyncio.create_task(rehearsal.run(rehearsal.file(3), xlsx=True))
-    await terminal.until(lambda: those_with("report.html"))
+    await terminal.until(lambda: those_with("not_done.xlsx"))
     task.cancel()
-    slow_neighbour.let_go()
+    let_go()
     with pytest.raises(asyncio.CancelledError):
         await task
     (folder,) = those_with("journal.sqlite")
