@@ -18,7 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
 PARTS: Final = 8
-AT_ONCE: Final = 4
+AT_ONCE: Final = 3
 NO_TESTS: Final = 5
 """What pytest says of a part in which nothing was chosen."""
 _SHOWING: Final = Lock()
