@@ -78,6 +78,24 @@ def made(folder: Path, mode: int = 0o755) -> Path:
     return folder
 
 
+Use = tuple[str, Callable[[Path], object], type[Exception]]
+USES: tuple[Use, ...] = (
+    ("run.log", lambda folder: RunLog(folder, run_id="r", level="info"), ReportError),
+    ("run.lock", lambda folder: RunLock.acquire(folder, now=NOW), ReportsFolderError),
+    ("journal.sqlite", lambda folder: Journal.open_existing(folder / "journal.sqlite"), JournalUnreadableError),
+    ("journal.sqlite", lambda folder: Journal.open_to_read(folder / "journal.sqlite"), JournalUnreadableError),
+    (
+        "input.csv",
+        lambda folder: take_snapshot(folder / "f.csv", folder / "input.csv", reading=Reading()),
+        ReportsFolderError,
+    ),
+    ("input.csv", lambda folder: read_headers(folder / "input.csv"), OSError),
+    (".last-notice.json", lambda folder: recall(folder, "here"), MemoryUnreadableError),
+    ("ledger/ledger.sqlite", lambda folder: opened_ledger(folder).__enter__(), LedgerError),
+)
+"""A name in a folder, who opens what is there, and the error when that is none of ours."""
+
+
 class TestOfOneFile:
     """What every file and folder of ours is made with."""
 
@@ -263,20 +281,9 @@ class TestLinksInPlaceOfFiles:
     @pytest.mark.parametrize(
         ("name", "use", "error"),
         [
-            ("run.log", lambda folder: RunLog(folder, run_id="r", level="info"), ReportError),
-            ("run.lock", lambda folder: RunLock.acquire(folder, now=NOW), ReportsFolderError),
-            ("journal.sqlite", lambda folder: Journal.open_existing(folder / "journal.sqlite"), JournalUnreadableError),
-            ("journal.sqlite", lambda folder: Journal.open_to_read(folder / "journal.sqlite"), JournalUnreadableError),
-            (
-                "input.csv",
-                lambda folder: take_snapshot(folder / "f.csv", folder / "input.csv", reading=Reading()),
-                ReportsFolderError,
-            ),
+            *USES,
             ("input.csv", lambda folder: copy_records(folder / "f.csv", folder / "input.csv", bool), OSError),
-            ("input.csv", lambda folder: read_headers(folder / "input.csv"), OSError),
-            (".last-notice.json", lambda folder: recall(folder, "here"), MemoryUnreadableError),
             ("ledger", ledger_folder, ReportsFolderError),
-            ("ledger/ledger.sqlite", lambda folder: opened_ledger(folder).__enter__(), LedgerError),
         ],
         ids=str,
     )
@@ -438,18 +445,7 @@ class TestWhatIsNoFile:
     @pytest.mark.parametrize(
         ("name", "use", "error"),
         [
-            ("run.log", lambda folder: RunLog(folder, run_id="r", level="info"), ReportError),
-            ("run.lock", lambda folder: RunLock.acquire(folder, now=NOW), ReportsFolderError),
-            ("journal.sqlite", lambda folder: Journal.open_existing(folder / "journal.sqlite"), JournalUnreadableError),
-            ("journal.sqlite", lambda folder: Journal.open_to_read(folder / "journal.sqlite"), JournalUnreadableError),
-            (
-                "input.csv",
-                lambda folder: take_snapshot(folder / "f.csv", folder / "input.csv", reading=Reading()),
-                ReportsFolderError,
-            ),
-            ("input.csv", lambda folder: read_headers(folder / "input.csv"), OSError),
-            (".last-notice.json", lambda folder: recall(folder, "here"), MemoryUnreadableError),
-            ("ledger/ledger.sqlite", lambda folder: opened_ledger(folder).__enter__(), LedgerError),
+            *USES,
             ("ledger/ledger.sqlite-journal", lambda folder: opened_ledger(folder).__enter__(), LedgerError),
             ("ledger/ledger.sqlite-wal", lambda folder: opened_ledger(folder).__enter__(), LedgerError),
         ],

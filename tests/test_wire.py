@@ -89,33 +89,11 @@ def secrets() -> list[bytes]:
 
 
 @dataclass(kw_only=True)
-class Platform:
-    """A server on 127.0.0.1, with TLS or without, that answers every request alike and keeps what it was sent."""
+class Listening:
+    """A server on 127.0.0.1 that ends all that is under way when the test is over."""
 
-    tls: ssl.SSLContext | None = None
-    reply: Callable[[], Iterable[bytes]] = lambda: [OK]
-    """What is said to each request, piece by piece."""
-    pause: float = 0.0
-    """Seconds after each piece."""
-    is_hasty: bool = False
-    """Whether it answers whatever comes, be it a request or not."""
-    breaks_off_at: int = 0
-    """Which request, counted from 1, it takes and answers by an alert; 0 for none."""
-    breaks_off_by: int = 0
-    """The number of that alert."""
-    raw: bytearray = field(default_factory=bytearray)
-    """Every byte that arrived."""
-    heard: bytearray = field(default_factory=bytearray)
-    """Every byte of it that could be read: all of them without TLS."""
-    requests: list[bytes] = field(default_factory=list)
-    connections: int = 0
     port: int = 0
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
-
-    @property
-    def base_url(self) -> str:
-        """Where it is, by name."""
-        return f"http{'s' if self.tls else ''}://localhost:{self.port}"
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -135,15 +113,46 @@ class Platform:
         task = asyncio.current_task()
         assert task is not None
         self._under_way.add(task)
-        self.connections += 1
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await self._talk(reader, writer)
+            await self._serve(reader, writer)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
         self._under_way.discard(task)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Platform(Listening):
+    """A server on 127.0.0.1, with TLS or without, that answers every request alike and keeps what it was sent."""
+
+    tls: ssl.SSLContext | None = None
+    reply: Callable[[], Iterable[bytes]] = lambda: [OK]
+    """What is said to each request, piece by piece."""
+    pause: float = 0.0
+    """Seconds after each piece."""
+    is_hasty: bool = False
+    """Whether it answers whatever comes, be it a request or not."""
+    breaks_off_at: int = 0
+    """Which request, counted from 1, it takes and answers by an alert; 0 for none."""
+    breaks_off_by: int = 0
+    """The number of that alert."""
+    raw: bytearray = field(default_factory=bytearray)
+    """Every byte that arrived."""
+    heard: bytearray = field(default_factory=bytearray)
+    """Every byte of it that could be read: all of them without TLS."""
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where it is, by name."""
+        return f"http{'s' if self.tls else ''}://localhost:{self.port}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         cipher, text = Cipher(self.tls), bytearray()
         while came := await reader.read(65_536):
             self.raw += came
@@ -685,7 +694,7 @@ async def test_a_useless_file_ends_a_run_before_anything_is_sent(
 
 
 @dataclass(kw_only=True)
-class Proxy:
+class Proxy(Listening):
     """A proxy on 127.0.0.1 that leads to one port of this machine, whatever host was asked for."""
 
     target: int = 0
@@ -693,40 +702,17 @@ class Proxy:
     """What is said to CONNECT; nobody is led anywhere unless it is this."""
     heads: list[bytes] = field(default_factory=list)
     """What each connection was opened with."""
-    port: int = 0
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """End all that is under way."""
-        self._server.close()
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        await self._server.wait_closed()
 
     def address(self, credentials: str = "") -> str:
         """Return what a variable names it by."""
         return f"http://{credentials}127.0.0.1:{self.port}"
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
             self.heads.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(self.answer)
             if b" 200 " in self.answer and self.target:
                 await self._lead(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        self._under_way.discard(task)
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_there, to_there = await asyncio.open_connection("127.0.0.1", self.target)
