@@ -12,7 +12,6 @@ import os
 import socket
 import ssl
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,15 +24,15 @@ from typing import Any, Final, Self
 import pytest
 import trustme
 
-from bulkredeem.application import Run, Start, Terms, run_file
+from bulkredeem.application import Run, Start, run_file
 from bulkredeem.client import Basic, Client, basic_authorization
 from bulkredeem.delivery import Delivery, Gate
 from bulkredeem.errors import ExitCode
 from bulkredeem.model import Answer, Ceiling, Correction, Outcome, Status
 from bulkredeem.pace import PAUSE_MOST, Pace
-from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, FaultHook, Sandbox, Then, UpdateRequest, errors_body, script
 from bulkredeem.settings import Settings, load_settings
+from tests.hurry import Hurried, hurried
 
 WriteCsv = Callable[..., Path]
 Tries = Sequence[str]
@@ -44,8 +43,8 @@ SICK: Final = "SICK01"
 """The redemption of the row that everything happens to."""
 MOST = 3
 """Tries that a row has."""
-HASTE = 1000
-"""How many times as fast as usual waiting passes here."""
+NOW: Final = 1_790_000_000.0
+"""What the clock shows, in seconds since the epoch, where a moment is said: it stands still."""
 IMPATIENT = 0.4
 """Seconds that a try may take where an answer never comes."""
 PATIENT = 60.0
@@ -78,14 +77,6 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
     return settings_for
 
 
-class Hurried(Stop):
-    """The wish to stop, for a run that does not wait long for anything."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, a thousand times as fast."""
-        await super().sleep(seconds / HASTE)
-
-
 @dataclass(kw_only=True)
 class Watcher:
     """An observer that remembers what is told of the platform."""
@@ -112,13 +103,6 @@ class Watcher:
 
     def delivered(self) -> None:
         """Not of interest."""
-
-
-def hurried(watcher: Watcher | None = None) -> Terms:
-    """Return terms on which back-off, pauses and probes pass a thousand times as fast."""
-    stop = Hurried()
-    pace = Pace(Ceiling.parse("none"), clock=lambda: time.monotonic() * HASTE, sleep=stop.sleep)
-    return Terms(stop=stop, observer=watcher or Watcher(), pace=pace)
 
 
 def among_healthy_ones() -> list[list[str]]:
@@ -293,14 +277,14 @@ async def test_a_row_among_healthy_ones(
     assert (sandbox.overlaps, watcher.outages) == (0, [])
 
 
-def throttling(retry_after: Callable[[], str | None], times: int) -> FaultHook:
+def throttling(retry_after: str | None, times: int) -> FaultHook:
     """Return a hook that throttles the sick row so often, and says when to come back as it is told."""
 
     def fault_of(update: UpdateRequest) -> Fault | None:
         if update.identifier != SICK or update.attempt > times:
             return None
-        header = retry_after()
-        return Fault(status=429, headers={} if header is None else {"Retry-After": header}, body=errors_body(429, "no"))
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        return Fault(status=429, headers=headers, body=errors_body(429, "no"))
 
     return fault_of
 
@@ -308,13 +292,13 @@ def throttling(retry_after: Callable[[], str | None], times: int) -> FaultHook:
 @pytest.mark.parametrize(
     ("retry_after", "pauses"),
     [
-        pytest.param(lambda: "5", [5, 5, 5, 5], id="seconds"),
-        pytest.param(lambda: formatdate(time.time() + 9, usegmt=True), [9, 9, 9, 9], id="date"),
+        pytest.param("5", [5, 5, 5, 5], id="seconds"),
+        pytest.param(formatdate(NOW + 9, usegmt=True), [9, 9, 9, 9], id="date"),
     ],
 )
 async def test_a_throttled_row_waits_as_it_is_told(
-    retry_after: Callable[[], str | None],
-    pauses: Sequence[float],
+    retry_after: str | None,
+    pauses: list[float],
     write_csv: WriteCsv,
     configure: Callable[..., Settings],
     sandbox: Sandbox,
@@ -323,26 +307,26 @@ async def test_a_throttled_row_waits_as_it_is_told(
     times = len(pauses)
     sandbox.faults = throttling(retry_after, times)
     watcher = Watcher()
-    run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url, max_attempts=1), hurried(watcher))
+    terms = hurried(watcher, wall_clock=lambda: NOW)
+    run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url, max_attempts=1), terms)
 
     assert run.exit_code is ExitCode.DONE
     assert tries_of(run) == [*["429"] * times, ""]
-    # A date has no fractions: up to a second is lost by it, and a little by the way.
-    assert watcher.pauses == [pytest.approx(seconds, abs=1.5) for seconds in pauses]
+    assert watcher.pauses == pauses
     assert (sandbox.requests, applied_to(sandbox)) == (9 + times, 1)
 
 
 @pytest.mark.parametrize(
     "retry_after",
     [
-        pytest.param(lambda: None, id="without"),
-        pytest.param(lambda: "0", id="zero seconds"),
-        pytest.param(lambda: formatdate(time.time() - 9, usegmt=True), id="past date"),
-        pytest.param(lambda: "soon", id="nonsense"),
+        pytest.param(None, id="without"),
+        pytest.param("0", id="zero seconds"),
+        pytest.param(formatdate(NOW - 9, usegmt=True), id="past date"),
+        pytest.param("soon", id="nonsense"),
     ],
 )
 async def test_a_throttled_row_that_is_told_nothing_waits_longer_each_time(
-    retry_after: Callable[[], str | None],
+    retry_after: str | None,
     write_csv: WriteCsv,
     configure: Callable[..., Settings],
     sandbox: Sandbox,
@@ -350,13 +334,14 @@ async def test_a_throttled_row_that_is_told_nothing_waits_longer_each_time(
     """As long as nobody else is answered, the pause doubles: nobody hammers the platform, and no try is lost by it."""
     sandbox.faults = throttling(retry_after, 12)
     watcher = Watcher()
-    run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url, max_attempts=1), hurried(watcher))
+    terms = hurried(watcher, wall_clock=lambda: NOW)
+    run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url, max_attempts=1), terms)
 
     assert run.exit_code is ExitCode.DONE
     assert tries_of(run) == [*["429"] * 12, ""]
     # The healthy rows are answered in between, but only at the beginning; in the end a minute is the most.
     growing = [seconds for seconds in watcher.pauses if seconds < 0.9 * PAUSE_MOST]
-    assert [later / earlier for earlier, later in pairwise(growing)][-3:] == [pytest.approx(2, abs=0.5)] * 3
+    assert [later / earlier for earlier, later in pairwise(growing)][-3:] == pytest.approx([2, 2, 2])
     assert 10 < watcher.pauses[-1] <= PAUSE_MOST
     assert (sandbox.requests, applied_to(sandbox)) == (9 + 12, 1)
 
@@ -368,7 +353,7 @@ async def test_a_redirect_leads_nobody_elsewhere(
     async with Sandbox(password=PASSWORD) as elsewhere:
         moved = Fault(status=308, headers={"Location": f"{elsewhere.base_url}/v2/points/updateRedemption"})
         sandbox.faults = script({SICK: [moved]})
-        run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url), hurried())
+        run = await run_file(write_csv(among_healthy_ones()), configure(sandbox.base_url), hurried(Watcher()))
     line = lines_of(run)[SICK]
     assert (line["status"], line["error_code"], line["attempts"]) == ("refused", "UNEXPECTED_REDIRECT", "1")
     assert (elsewhere.requests, elsewhere.applied) == (0, [])
@@ -401,7 +386,7 @@ async def test_a_row_alone(
 ) -> None:
     """A row that the platform answers ends after its tries; one that nobody answers is not blamed, and goes on."""
     sandbox.faults = script({SICK: faults})
-    run = await run_file(write_csv(alone()), configure(sandbox.base_url), hurried())
+    run = await run_file(write_csv(alone()), configure(sandbox.base_url), hurried(Watcher()))
     line = lines_of(run)[SICK]
     assert (line["status"], line["error_code"], line["attempts"]) == (status, code, str(len(tries)))
     assert tries_of(run) == tries
@@ -444,7 +429,7 @@ async def test_a_row_alone_until_patience_ends(
     """Without one answer in `--outage-timeout` the run ends, the row pending; it says so if it may be applied."""
     sandbox.faults = lambda update: first if update.attempt == 1 else ever_after
     settings = configure(sandbox.base_url, timeout=IMPATIENT, outage_timeout="0.3s")
-    run = await run_file(write_csv(alone()), settings, hurried())
+    run = await run_file(write_csv(alone()), settings, hurried(Watcher()))
     line = lines_of(run)[SICK]
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert (line["status"], line["error_code"]) == ("pending", code)

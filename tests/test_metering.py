@@ -17,19 +17,11 @@ from bulkredeem.counters import STRETCH, Counters
 from bulkredeem.errors import JournalError
 from bulkredeem.journal import Journal
 from bulkredeem.model import Answer, Correction, Reply, Trouble
-from bulkredeem.processor import Stop
 from bulkredeem.sandbox import Fault, script
+from tests.hurry import Hurried
 
 if TYPE_CHECKING:
     from tests.conftest import Rehearsal
-
-
-class Hurried(Stop):
-    """The wish to stop, for a run that does not wait long for anything."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep a thousandth of the time."""
-        await super().sleep(seconds / 1000)
 
 
 OK = Reply(http_status=200)

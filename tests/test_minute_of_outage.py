@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +15,17 @@ from typing import Any
 
 import pytest
 
-from bulkredeem.application import Run, Start, Terms, resume_run, run_file
+from bulkredeem.application import Run, Start, resume_run, run_file
 from bulkredeem.errors import ExitCode
-from bulkredeem.model import Ceiling, Outcome, Status
-from bulkredeem.pace import Pace
-from bulkredeem.processor import Stop
+from bulkredeem.model import Outcome, Status
 from bulkredeem.sandbox import Fault, Sandbox, Then, UpdateRequest
 from bulkredeem.settings import Settings, load_settings
+from tests.hurry import hurried
 
 WriteCsv = Callable[..., Path]
 PASSWORD = "quiet-Otter-42"
 HEADER = ["redemptionId", "billNumber", "identifierValue"]
 MINUTE = 60.0
-HASTE = 1000
-"""How many times as fast as usual waiting passes here."""
 TRIES = 10
 """That make an outage when all of them go unanswered."""
 
@@ -65,19 +61,6 @@ def environment_for(sandbox: Sandbox) -> Mapping[str, str]:
         "BULKREDEEM_USERNAME": sandbox.username,
         "BULKREDEEM_PASSWORD": PASSWORD,
     }
-
-
-class Hurried(Stop):
-    """The wish to stop, for a run that does not wait long for anything."""
-
-    def __init__(self, haste: float) -> None:
-        """Let waiting pass so many times as fast."""
-        super().__init__()
-        self._haste = haste
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, but not for so long."""
-        await super().sleep(seconds / self._haste)
 
 
 @dataclass(kw_only=True)
@@ -118,13 +101,6 @@ class Watcher:
 
     def delivered(self) -> None:
         """Not of interest."""
-
-
-def hurried(watcher: Watcher, haste: float = HASTE) -> Terms:
-    """Return terms on which back-off, pauses and probes pass so many times as fast."""
-    stop = Hurried(haste)
-    pace = Pace(Ceiling.parse("none"), clock=lambda: time.monotonic() * haste, sleep=stop.sleep)
-    return Terms(stop=stop, observer=watcher, pace=pace)
 
 
 def rows_of(count: int, *, customers: int = 1000) -> list[list[str]]:
@@ -455,7 +431,7 @@ async def test_a_wait_that_is_not_too_long_is_waited_for(
     run = await run_file(write_csv(rows_of(40)), settings, hurried(watcher))
     assert_all_done(run, sandbox, 40)
     assert sandbox.requests == 41
-    assert watcher.pauses == [pytest.approx(300.0, abs=1.0)]
+    assert watcher.pauses == [300.0]
 
 
 # Some rows, and not the platform

@@ -84,7 +84,7 @@ async def compare_file(path: Path, settings: Settings, terms: Terms) -> Comparis
     Raises ConfigurationError, InputFileError, ReportsFolderError, ReportError, and what ends it before any row was read
     back: `AccessRefusedError`, `TlsError`, `ProxyRefusedError`, `OutageError`, `Stopping`.
     """
-    client = client_for(settings)
+    client = client_for(settings, wall_clock=terms.wall_clock)
     with tempfile.TemporaryDirectory(prefix="bulkredeem-") as name:
         folder = Path(name)
         intake = await asyncio.to_thread(take_in, path, folder, settings, terms.stop.check, durable=False)

@@ -140,7 +140,7 @@ def _reopen(folder: Path, now: Settings, flags: Mapping[str, Any], terms: Terms,
         _require_unfinished(opened, "there is nothing to go on with")
         settings, remarks = settings_for(opened, now, flags)
         _require_trust(opened, settings)
-        client = client_for(settings)
+        client = client_for(settings, wall_clock=terms.wall_clock)
         earlier = _earlier(opened)
         log = resources.enter_context(RunLog(folder, run_id=opened.info.run_id, level=settings.log_level))
         terms.stop.check()

@@ -77,7 +77,7 @@ def _prepare(
     with opened.resources:
         require_ended(opened)
         settings, remarks = settings_for(opened, now, flags)
-        client = client_for(settings)
+        client = client_for(settings, wall_clock=terms.wall_clock)
         selection = _select(opened, choice)
         if not len(selection.rows):
             return None

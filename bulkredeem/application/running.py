@@ -46,7 +46,7 @@ async def run_file(path: Path, settings: Settings, terms: Terms) -> Run:
     behind. When it is the deadline that has come, the file is taken in all the same, so that `resume` can send it.
     Later, whatever happens ends in a `Run`; only being cancelled is passed on, after the summary was written.
     """
-    client = client_for(settings)
+    client = client_for(settings, wall_clock=terms.wall_clock)
     await until_arrived(path, settings, terms)
     async with turn_of(settings.reports, settings, terms) as turn:
         prepared = await _prepared(path, settings, terms, turn)

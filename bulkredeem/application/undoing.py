@@ -70,7 +70,7 @@ def _prepare(
         settings, remarks = settings_for(opened, now, flags)
         if next(opened.journal.previous(), None) is None:
             raise RunNotFoundError(_nothing_known(folder, has_looked=settings.record_previous))
-        client = client_for(settings)
+        client = client_for(settings, wall_clock=terms.wall_clock)
         undoing = _Undoing(opened=opened, settings=settings)
         prepared = prepare_new(_as_undo(settings), turn, undoing.write_snapshot, terms.stop.check, terms.wall_clock())
         return replace(prepared, remarks=(*prepared.remarks, *remarks, *undoing.remarks())), client

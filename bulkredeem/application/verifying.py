@@ -109,7 +109,7 @@ class _Verifying:
         self._turn = turn
         self._terms = terms
         self._every = every
-        self._client = client_for(settings)
+        self._client = client_for(settings, wall_clock=terms.wall_clock)
         self._doubted = RowNumbers(opened.journal.doubted())
         self._before: dict[int, Outcome] = {}
         """What is said so far of the rows that are asked about just now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,8 +31,11 @@ GAP_OF_AUTO: Final = 0.001
 """Seconds between two requests that a search for the limit may come to; only the line must know it beforehand."""
 
 
-def client_for(settings: Settings) -> Client:
-    """Return the client these settings want; raise ConfigurationError for what is missing or no use."""
+def client_for(settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> Client:
+    """Return the client these settings want; `wall_clock` is as `Client` wants it.
+
+    Raises ConfigurationError for what is missing or no use.
+    """
     settings.require_for_sending()
     return Client(
         settings.base_url,
@@ -39,6 +43,7 @@ def client_for(settings: Settings) -> Client:
         timeout=settings.timeout,
         max_connections=settings.max_workers,
         way=way_for(settings),
+        wall_clock=wall_clock,
         user_agent=f"bulkredeem/{__version__}",
     )
 
