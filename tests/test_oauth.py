@@ -21,7 +21,8 @@ from bulkredeem.application.doctoring import CREDENTIALS, Level, diagnose
 from bulkredeem.application.wiring import client_for
 from bulkredeem.client import Basic, Client, OAuth
 from bulkredeem.client.authentication import Errand
-from bulkredeem.client.oauth import LONGEST_LIFE, MAX_TOKEN, REFRESHED_AT, ROUNDS, TOKEN_HEADER, USUAL_LIFE
+from bulkredeem.client.oauth import REFRESHED_AT, ROUNDS, TOKEN_HEADER
+from bulkredeem.client.tokens import LONGEST_LIFE, MAX_TOKEN, USUAL_LIFE
 from bulkredeem.client.traces import KEPT
 from bulkredeem.delivery import Delivery, Gate, Limit
 from bulkredeem.errors import AccessRefusedError, ConfigurationError, ExitCode, OutageError, SignalledError, Stopping

@@ -13,20 +13,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from http import HTTPStatus
-from typing import Final, TypeGuard
+from typing import Final
 
 from bulkredeem.client.authentication import Credentials, Errand, Slot
+from bulkredeem.client.tokens import Grant, explained, grant_in, not_fetched, refuses_secret
 from bulkredeem.client.traces import Traces, forms_of
-from bulkredeem.model import Answer, Reply, Status, Trouble
-from bulkredeem.verdict import (
-    NOBODY_TO_ASK,
-    Verdict,
-    claims_errors,
-    judge_refusal,
-    says_it_failed,
-    says_unauthorized,
-)
+from bulkredeem.model import Answer, Reply
 
 TOKEN_PATH: Final = "/v3/oauth/token/generate"  # noqa: S105  the vendor's path
 TOKEN_HEADER: Final = "X-CAP-API-OAUTH-TOKEN"  # noqa: S105  a header's name
@@ -39,20 +31,8 @@ REFRESH_PATIENCE: Final = 5.0
 """Seconds that this may take while the old token lives: rows wait for it that could go without."""
 REFRESH_LEAST: Final = 5.0
 """Seconds of a token's life that are left, below which a refresh that failed is not tried again before its end."""
-USUAL_LIFE: Final = 300.0
-"""Seconds that a token lives when the platform does not say, or nothing that makes sense: the documented ones."""
-LONGEST_LIFE: Final = 86_400.0
-"""Seconds that a token is believed to live at most: a day. Longer ones are a mistake of somebody's."""
-MAX_TOKEN: Final = 8_192
-"""Characters of a token: servers refuse longer headers."""
 ROUNDS: Final = 3
 """Tokens that one try asks for at most, when each has ended before the try has its slot."""
-NOT_FETCHED: Final = "TOKEN_NOT_FETCHED"
-
-_SUCCESSES: Final = range(200, 300)
-_WHERE_NO_IS_SAID: Final = frozenset({*_SUCCESSES, 400, 403})
-"""Statuses with which a body that is JSON refuses key and secret for a reason that is in no table."""
-
 _INSTEAD: ContextVar[Answer | None] = ContextVar("_INSTEAD", default=None)
 """Why the try of this task cannot be sent. Its own, since another's token may come in the meantime: whoever sent with
 that would have no slot left for it."""
@@ -133,7 +113,7 @@ class OAuth:
         if found is None and self._is_usable():
             return None
         self._unsent += 1
-        return replace(found or _not_fetched("nobody has asked for one"), unsent=True)
+        return replace(found or not_fetched("nobody has asked for one"), unsent=True)
 
     def is_outdated(self, used: Mapping[str, str]) -> bool:
         """Hear that a token is dead; say whether another one makes sense, which is not so when it is a replacement.
@@ -175,7 +155,7 @@ class OAuth:
             sent_at = await errand.slot()
             if self._is_usable():
                 return sent_at, None
-        return sent_at, _not_fetched("each had ended before the next request might go")
+        return sent_at, not_fetched("each had ended before the next request might go")
 
     async def _fetched(self, errand: Errand) -> tuple[float, Answer] | None:
         """Fetch a token if one is due; return the moment of its slot and why there is none after it; None with one."""
@@ -198,9 +178,12 @@ class OAuth:
         is_replacement = self._token is None and self._is_suspect
         self._asked += 1
         answer = await errand.exchange(self._pair, self._refresh_patience if is_ahead else None)
-        token = self._read(answer, began_at)
-        if token:
-            self._token = token
+        grant = grant_in(answer)
+        if grant:
+            # Also of one that is not used: the words beside it may repeat it. The secret's are not to be pushed out.
+            self._traces.add(*forms_of(self._pair["secret"]), grant.token)
+        if grant and grant.is_sound:
+            self._token = self._token_of(grant, began_at)
             # One that is refreshed in its turn takes nobody's place.
             self._is_suspect = is_replacement
             heard, failure = answer, None
@@ -212,30 +195,21 @@ class OAuth:
             errand.heed(heard, sent_at)
         return failure
 
+    def _token_of(self, grant: Grant, asked_at: float) -> _Token:
+        # From before it was asked for: the platform counts from some moment after that.
+        return _Token(
+            headers=Credentials({TOKEN_HEADER: grant.token, **self._attribution}),
+            ends_at=asked_at + grant.life,
+            due_at=asked_at + REFRESHED_AT * grant.life,
+        )
+
     def _note_failure(self, failure: Answer, *, is_ahead: bool) -> None:
-        refusal = failure if _is_final(failure) else None
+        """Go on with the token there is; without one, remember a refusal when there is no other secret."""
+        refusal = failure if refuses_secret(failure) and not failure.credentials_renewed else None
         if is_ahead and self._token:
             self._token = self._postponed(self._token, is_refused=refusal is not None)
         else:
             self._refusal = refusal
-
-    def _read(self, answer: Answer, began_at: float) -> _Token | None:
-        """Return the token that an answer holds, or None when it holds none that can be used."""
-        body = answer.body if isinstance(answer, Reply) and answer.http_status in _SUCCESSES else None
-        found = body.get("data") if body else None
-        if not isinstance(found, dict) or not _is_token(token := found.get("accessToken")):
-            return None
-        # Also of one that is not used, since the words beside it may repeat it; the secret's are not to be pushed out.
-        self._traces.add(*forms_of(self._pair["secret"]), token)
-        if isinstance(answer, Reply) and claims_errors(answer):
-            return None
-        # From before it was asked for: the platform counts from some moment after that.
-        life = _life(found.get("ttlSeconds"))
-        return _Token(
-            headers=Credentials({TOKEN_HEADER: token, **self._attribution}),
-            ends_at=began_at + life,
-            due_at=began_at + REFRESHED_AT * life,
-        )
 
     def _postponed(self, token: _Token, *, is_refused: bool) -> _Token:
         """Return the token to go on with after a refresh that failed: the next one is at half of what is left.
@@ -247,75 +221,15 @@ class OAuth:
         return replace(token, due_at=token.ends_at if is_refused or half < REFRESH_LEAST else now + half)
 
     def _explained(self, answer: Answer) -> Answer:
-        """Return the answer to a token's request as the answer to the try that needed it: surely not applied.
+        """Return the answer to the try that needed the token which this one did not give."""
+        failure = explained(self._traces.masked(answer) if isinstance(answer, Reply) else answer)
+        return replace(failure, credentials_renewed=self._has_renewed()) if refuses_secret(failure) else failure
 
-        What a reply says is read by the tables of `verdict`, and told so that they judge it alike once more.
-        """
-        if isinstance(answer, Trouble) and answer.code == "CERTIFICATE_REFUSED":
-            return replace(answer, may_be_applied=False)
-        if isinstance(answer, Trouble):
-            return _not_fetched(answer.message) if answer.may_be_applied else answer
-        answer = self._traces.masked(answer)
-        verdict = judge_refusal(answer)
-        if verdict.access_refused or _is_no(answer, verdict):
-            return self._refused(answer, verdict)
-        if verdict.throttled and verdict.status is Status.FAILED:
-            words = "no token was given: the platform throttles"
-            return _retold(answer, HTTPStatus.TOO_MANY_REQUESTS, verdict.code, words)
-        if verdict.code == NOBODY_TO_ASK or answer.retry_after is not None:
-            words = f"no token was given: the platform answered HTTP {answer.http_status}"
-            return _retold(answer, HTTPStatus.SERVICE_UNAVAILABLE, NOBODY_TO_ASK, words)
-        return _not_fetched(_without_token(answer))
-
-    def _refused(self, reply: Reply, verdict: Verdict) -> Reply:
-        """Return the answer to a try whose key and secret are refused; look for another secret, once."""
+    def _has_renewed(self) -> bool:
+        """Look for another secret, once; say whether there is one now."""
         secret = None if self._asked_for_renewal else self._renewed_secret()
         self._asked_for_renewal = True
         if secret:
             self._traces.add(*forms_of(secret))
             self._pair = Credentials({"key": self._pair["key"], "secret": secret})
-        words = f"no token was given for this key and its secret: {verdict.message}"
-        told = _retold(reply, HTTPStatus.UNAUTHORIZED, verdict.code, words)
-        return replace(told, credentials_renewed=bool(secret))
-
-
-def _is_final(failure: Answer) -> TypeGuard[Reply]:
-    """Whether key and secret are refused, and there are no others."""
-    return isinstance(failure, Reply) and says_unauthorized(failure) and not failure.credentials_renewed
-
-
-def _is_token(found: object) -> TypeGuard[str]:
-    """Whether it can be a header's value, and nothing but that: no blank and no line break is in it."""
-    return isinstance(found, str) and 0 < len(found) <= MAX_TOKEN and all("!" <= letter <= "~" for letter in found)
-
-
-def _life(found: object) -> float:
-    """Return how many seconds a token lives of which this is said."""
-    # A bool is a number in Python, and in no reply.
-    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
-        return USUAL_LIFE
-    return float(min(found, LONGEST_LIFE))
-
-
-def _is_no(reply: Reply, verdict: Verdict) -> bool:
-    """Whether a reply that no table knows refuses key and secret: a gateway's page does not, nor a server's failure."""
-    if reply.body is None or reply.http_status not in _WHERE_NO_IS_SAID:
-        return False
-    return verdict.status is Status.REFUSED and not says_it_failed(reply.http_status, verdict.code)
-
-
-def _without_token(reply: Reply) -> str:
-    """Say what came instead of a token, in words that follow a colon; the platform's own may hold anything."""
-    if reply.http_status not in _SUCCESSES:
-        return f"the platform answered HTTP {reply.http_status}"
-    return f"the reply {reply.unreadable}" if reply.unreadable else "the reply has none that could be used"
-
-
-def _retold(reply: Reply, http_status: int, code: str, words: str) -> Reply:
-    """Return a reply as the update's endpoint would have told it, so that one table judges both."""
-    error = {"status": False, "code": code, "message": words}
-    return replace(reply, http_status=http_status, body={"errors": [error]}, unreadable="")
-
-
-def _not_fetched(words: str) -> Trouble:
-    return Trouble(code=NOT_FETCHED, message=f"no token was given: {words}", may_be_applied=False)
+        return bool(secret)
