@@ -24,8 +24,6 @@ from bulkredeem.sandbox.faults import draw
 BOOKS: Final = ("redemptionId", "times", "billNumber", "billId")
 """The columns of what was applied: how often, and what the redemption has now."""
 _THROTTLED: Final = 429
-_FREEZE_EVERY: Final = 100
-"""Orders."""
 
 
 class StandIn:
@@ -101,13 +99,11 @@ async def serve(stand_in: StandIn) -> None:
     """Say where it is, and obey until standard input ends."""
     async with stand_in.sandbox:
         _say({"base_url": stand_in.sandbox.base_url})
-        orders = 0
         while line := await asyncio.to_thread(sys.stdin.readline):
             _say(stand_in.obey(orjson.loads(line)))
-            orders += 1
-            if orders % _FREEZE_EVERY == 0:
-                # What it remembers is never garbage; to look through all of it again and again would make it slow.
-                gc.freeze()
+            # What it remembers is never garbage. To look through all of it lets every request wait meanwhile, and the
+            # run opens connections for those.
+            gc.freeze()
 
 
 def _say(answer: Mapping[str, Any]) -> None:
