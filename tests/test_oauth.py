@@ -708,25 +708,25 @@ async def test_a_new_secret_is_looked_for_once(setting: Setting, sandbox: Sandbo
 # What a token may be
 
 
-BAD_TOKENS: list[Any] = [
-    "abc\r\nX-Evil: 1",
-    "abc\n",
-    "a b",
-    "\tabc",
-    "",
-    "abc\x00",
-    "abc\x7f",
-    "tökén",
-    "日本",
-    "a" * (MAX_TOKEN + 1),
-    7,
-    None,
-    True,
-    ["abc"],
-]
+BAD_TOKENS: dict[str, Any] = {
+    "another header": "abc\r\nX-Evil: 1",
+    "a line break": "abc\n",
+    "a blank": "a b",
+    "a tab": "\tabc",
+    "nothing": "",
+    "NUL": "abc\x00",
+    "DEL": "abc\x7f",
+    "accents": "tökén",
+    "other letters": "日本",
+    "too long": "a" * (MAX_TOKEN + 1),
+    "a number": 7,
+    "null": None,
+    "true": True,
+    "a list": ["abc"],
+}
 
 
-@pytest.mark.parametrize("token", BAD_TOKENS, ids=repr)
+@pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
 async def test_what_is_no_header_is_no_token(setting: Setting, sandbox: Sandbox, token: Any) -> None:
     """Line breaks, blanks, other letters, too many of them: nothing of it is ever sent."""
     stage = await setting()
