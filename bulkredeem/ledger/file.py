@@ -383,7 +383,7 @@ class Lookup:
 
 
 _PART: Final = 10_000
-"""Events that are put in order at once: some 6 MB, which the process keeps. With fewer, pages are written more often."""
+"""Events that are put in order at once: some 6 MB, which a process keeps. With fewer, pages are written more often."""
 
 
 def _in_parts(events: Iterable[Event]) -> Iterator[list[Event]]:
