@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import socket
 import ssl
 import sys
@@ -554,7 +555,8 @@ async def test_a_platform_that_is_nowhere(
     assert run.exit_code is ExitCode.STOPPED_EARLY
     assert {(line["status"], line["error_code"]) for line in lines_of(run).values()} == {("pending", "")}
     assert run.summary.ending is not None
-    assert f"not answered for 0 s ({code})" in run.summary.ending.stop_reason
+    # Looking a name up may take its time.
+    assert re.search(rf"has not answered for \d+ s \({code}\)", run.summary.ending.stop_reason)
     assert run.summary.ending.requests >= 10
     assert watcher.outages == [True]
 
