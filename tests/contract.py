@@ -31,6 +31,7 @@ from aioresponses import aioresponses
 from multidict import CIMultiDict
 from yarl import URL
 
+from bulkredeem.model import Correction
 from bulkredeem.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ ONE_IN: Final = 100
 """Of so many requests of one shape, openapi-core judges one more."""
 AT_ONCE: Final = 1000
 """So many requests are kept at most before they are judged: some tests send a hundred thousand."""
+TILL: Final = "counter.seven"
+SECRET: Final = "an-invented-secret"
+"""Who the contract's own examples are; also its key and secret."""
+ASHA: Final = Correction(
+    row_number=2,
+    redemption_id="7Kd2Qx",
+    entity_type="CUSTOMER",
+    identifier_type="mobile",
+    identifier_value="919900000001",
+    bill_number="B-2041",
+)
+"""The correction that they send."""
 METHODS: Final = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 _EMPTY: Final[tuple[object, ...]] = (None, "", {}, [])
 

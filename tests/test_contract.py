@@ -22,6 +22,9 @@ from bulkredeem.codes.of_the_platform import OF_THE_PLATFORM
 from bulkredeem.model import Correction
 from bulkredeem.sandbox import Fault, Sandbox
 from tests.contract import (
+    ASHA,
+    SECRET,
+    TILL,
     Judge,
     Request,
     document,
@@ -39,18 +42,7 @@ if TYPE_CHECKING:
     from tests.contract import RequestWitness
 
 UPDATE: Final = ("PUT", UPDATE_PATH)
-TILL: Final = "counter.seven"
-SECRET: Final = "an-invented-secret"
-"""The contract's own example, so that schemathesis gets a token for it."""
 BY_PASSWORD: Final = {"Authorization": basic_authorization(TILL, SECRET)}
-ASHA: Final = Correction(
-    row_number=2,
-    redemption_id="7Kd2Qx",
-    entity_type="CUSTOMER",
-    identifier_type="mobile",
-    identifier_value="919900000001",
-    bill_number="B-2041",
-)
 
 
 # The document
@@ -141,6 +133,7 @@ SCHEMA = schemathesis.openapi.from_dict(
 @pytest.fixture(scope="module")
 def platform() -> Iterator[Sandbox]:
     """Give a sandbox that answers while this thread waits, and in which every redemption exists."""
+    # The contract's own till: schemathesis gets a token for it.
     with sandbox_beside(username=TILL, password=SECRET, known=lambda _: True) as sandbox:
         yield sandbox
 

@@ -25,7 +25,7 @@ from bulkredeem.client import Basic, Client
 from bulkredeem.model import Answer, Correction, Reply, Status
 from bulkredeem.readback import NO_SUCH_CUSTOMER, Page, Refusal, find, read_page
 from bulkredeem.verdict import Verdict, judge
-from tests.contract import PATH, document
+from tests.contract import ASHA, PATH, SECRET, TILL, document
 
 if TYPE_CHECKING:
     from tests.conftest import Terminal
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
 PRISM: Final = "@stoplight/prism-cli@5.16.0"
 PATIENCE: Final = 240.0
 """Seconds for npm to fetch it and for node to start; ten are usual, and six when npm has it already."""
-TILL: Final = ("counter.seven", "an-invented-secret")
-ASHA: Final = Correction(
-    row_number=2,
-    redemption_id="7Kd2Qx",
-    entity_type="CUSTOMER",
-    identifier_type="mobile",
-    identifier_value="919900000001",
-    bill_number="B-2041",
-)
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
 
@@ -105,7 +96,7 @@ class Preferring(Basic):
 
     def __init__(self, prefer: str) -> None:
         """Say which, as Prism wants it: `code=400, example=749`."""
-        super().__init__(*TILL)
+        super().__init__(TILL, SECRET)
         self._headers = type(self._headers)({**self._headers, "Prefer": prefer})
 
 
@@ -154,7 +145,7 @@ ROWS: Final = [
 def with_prism(unconfigured: Terminal, prism: Prism) -> Terminal:
     """Give a terminal whose environment says where Prism is."""
     return unconfigured.with_variables(
-        BULKREDEEM_BASE_URL=prism.base_url, BULKREDEEM_USERNAME=TILL[0], BULKREDEEM_PASSWORD=TILL[1]
+        BULKREDEEM_BASE_URL=prism.base_url, BULKREDEEM_USERNAME=TILL, BULKREDEEM_PASSWORD=SECRET
     )
 
 
