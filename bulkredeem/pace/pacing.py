@@ -111,9 +111,11 @@ class Pace:
             self._uncounted += 1
             return now
         async with self._turn:
-            while (wait := self._wait()) > 0:
+            while True:
+                now, wait = self._wait()
+                if wait <= 0:
+                    return self._taken(now)
                 await self._sleep(wait)
-            return self._taken()
 
     def throttled(self, sent_at: float, asked: float, teaches: Teaches = Teaches.LIMIT) -> None:
         """Take note of a try that the platform throttled, asking for so many seconds of pause, 0.0 for none."""
@@ -166,18 +168,23 @@ class Pace:
         is_held_back = self._least_gap * rate_of(self._state, auto=self._is_auto) < 1
         return allowed(self._state) if is_held_back else math.inf
 
-    def _wait(self) -> float:
-        """Hold a slot, and return the seconds until it may be used; 0.0 or less when it may be now."""
-        if self._pending and not self._change(_as_it_is):
-            return BUSY_FOR
-        while self._held is None or self._is_missed(self._held):
-            if not self._change(self._hold):
-                return BUSY_FOR
-        return self._held.at - self._clock()
+    def _wait(self) -> tuple[float, float]:
+        """Hold a slot; return this moment, and the seconds from it until the slot may be used: 0.0 or less for now.
 
-    def _is_missed(self, held: Slots) -> bool:
-        """Whether a slot that was held has passed, or lies in a pause that began after it was reserved."""
+        One reading of the clock says both that the slot has come and that it has not passed: a process that is held up
+        between two readings would use it later than those who share the key expect.
+        """
+        if self._pending and not self._change(_as_it_is):
+            return self._clock(), BUSY_FOR
         now = self._clock()
+        while self._held is None or self._is_missed(self._held, now):
+            if not self._change(self._hold):
+                return now, BUSY_FOR
+            now = self._clock()
+        return now, self._held.at - now
+
+    def _is_missed(self, held: Slots, now: float) -> bool:
+        """Whether a slot that was held has passed, or lies in a pause that began after it was reserved."""
         if now > held.until or self._state.paused_until > held.at:
             return True
         return now >= held.at and held.gap >= RESERVED and self._store.look().paused_until > held.at
@@ -208,12 +215,11 @@ class Pace:
         late = now - missed.until
         return self._slack + SLACK_OF_LATENESS * late if late > 0 and (is_lost or self._misses > 1) else self._slack
 
-    def _taken(self) -> float:
+    def _taken(self, now: float) -> float:
         """Let go of the slot that is used now, and return this moment."""
         self._held = self._held.rest() if self._held else None
         self._slack = SLACK_KEPT * self._slack if self._slack > LEAST_SLACK else 0.0
         self._misses = 0
-        now = self._clock()
         self._knee.sent()
         if not self.gap:
             self._free_until = now + LOOKED_AT
