@@ -352,6 +352,19 @@ def test_a_row_that_is_throttled_again_does_not_slow_the_others_down() -> None:
         assert state.peak == FLOWING.peak
 
 
+def test_what_a_row_began_is_not_what_the_others_are_judged_by() -> None:
+    """The first throttled try that is not just a row's is the first that says at which rate, and since when."""
+    of_the_row = throttle(KeyState(), now=60.0, sent_at=59.0, rate=2.0, asked=0.0, teaches=Teaches.NOTHING)
+    assert (of_the_row.refusals, of_the_row.peak, of_the_row.refused_rate) == (1, math.inf, math.inf)
+    later = throttle(replace(of_the_row, taken=41), now=160.0, sent_at=159.0, rate=20.0, asked=2.0)
+    assert (later.refusals, later.refused_since, later.refused_rate) == (2, 160.0, 20.0)
+    assert later.peak == pytest.approx(MARGIN * 40 / (40 / 20 + 2))
+    again = throttle(later, now=161.0, sent_at=160.5, rate=5.0, asked=0.0, teaches=Teaches.NOTHING)
+    assert (again.refusals, again.refused_since, again.refused_rate, again.peak) == (3, 160.0, 20.0, later.peak)
+    once_more = throttle(of_the_row, now=61.0, sent_at=60.5, rate=2.0, asked=0.0, teaches=Teaches.NOTHING)
+    assert (once_more.refusals, once_more.peak) == (2, math.inf)
+
+
 def test_overload_is_not_counted() -> None:
     """A 503 that asks to wait an hour does not say that so little is allowed an hour."""
     state = throttle(FLOWING, now=60.0, sent_at=59.9, rate=100.0, asked=3_600.0, teaches=Teaches.OVERLOAD)

@@ -88,8 +88,10 @@ def throttle(
     state = replace(pause(state, now + asked), taken=max(0, state.taken - 1))
     if sent_at < state.refused_at:
         return state
-    is_of_the_row = teaches is Teaches.NOTHING and not state.refusals
-    state = _refused(state, now, rate) if is_of_the_row else _slowed(state, now, rate)
+    if teaches is Teaches.NOTHING and not _is_too_fast(state):
+        state = replace(state, refusals=state.refusals + 1, refused_at=now, refused_rate=math.inf)
+    else:
+        state = _slowed(state, now, rate)
     if teaches is Teaches.LIMIT:
         state = _as_counted(state, now + asked)
     own = max(PAUSE_LEAST, PAUSE_GAPS / state.peak) * 2 ** min(state.refusals - 1, _MOST_DOUBLINGS)
@@ -108,18 +110,22 @@ def accept(state: KeyState, *, sent_at: float) -> KeyState:
     return replace(state, refusals=0, taken=0, grown=0)
 
 
+def _is_too_fast(state: KeyState) -> bool:
+    """Whether requests, and not just one row's, were throttled since they last flowed."""
+    return state.refusals > 0 and not math.isinf(state.refused_rate)
+
+
 def _slowed(state: KeyState, now: float, rate: float) -> KeyState:
-    """Count one more refusal; the first of them says that the rate is too high, further ones only that it lasts."""
-    state = _refused(state, now, rate)
-    if state.refusals > 1:
-        return state
-    return replace(state, peak=max(LEAST, state.refused_rate * (1 if state.taken >= QUICK else QUICK_CUT)))
+    """Count one more refusal; the first that is not just a row's says that the rate is too high, further ones no more.
 
-
-def _refused(state: KeyState, now: float, rate: float) -> KeyState:
-    if state.refusals:
-        return replace(state, refusals=state.refusals + 1, refused_at=now)
-    return replace(state, refusals=1, refused_since=now, refused_at=now, refused_rate=min(rate, MOST))
+    Those say only that it lasts.
+    """
+    refused = replace(state, refusals=state.refusals + 1, refused_at=now)
+    if _is_too_fast(state):
+        return refused
+    rate = min(rate, MOST)
+    peak = max(LEAST, rate * (1 if state.taken >= QUICK else QUICK_CUT))
+    return replace(refused, refused_since=now, refused_rate=rate, peak=peak)
 
 
 def _as_counted(state: KeyState, until: float) -> KeyState:

@@ -42,9 +42,9 @@ class KeyState:
     refusals: int = 0
     """Throttled tries since the last one that was not; 0 when requests flow."""
     refused_since: float = 0.0
-    """When the first of them was throttled."""
+    """When the first of them was throttled that was not just one row's."""
     refused_rate: float = math.inf
-    """Requests a second that went then."""
+    """Requests a second that went then; infinite when there was no such one."""
     refused_at: float = 0.0
     """When the last of them was. What was sent before it says nothing new."""
 
