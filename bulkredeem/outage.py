@@ -9,7 +9,7 @@ somebody in the meantime, so that the row is the sick one.
 
 A *suspect* is a row that went unanswered twice while others were answered. It bears no witness of an outage: sick rows
 are tried again and again, and are therefore the last that are left of a run. While others were answered means: somebody
-was after the row was sent and before it is looked at again, and no outage was declared in between.
+was after the row was sent and before it is sent again or looked at, and no outage was declared in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
@@ -36,12 +36,13 @@ under way when an outage begins."""
 class _Unanswered:
     """A row's last try, which went unanswered."""
 
-    since: int
-    """How many tries had finished when it was sent."""
+    since: int | None
+    """How many tries had finished when it was sent; None once the row is sent again: then others tell no more of it."""
     outages: int
     """How many outages there had been when it ended."""
     alone: int
-    """How many of the row's tries before it went unanswered while others were answered."""
+    """How many of the row's tries went unanswered while others were answered: of those before it, and of all of them
+    once the row is sent again."""
 
 
 class Watch:
@@ -67,11 +68,17 @@ class Watch:
         """Seconds since the first try after the platform's last answer ended without one; 0.0 when it answers."""
         return 0.0 if self._unanswered_since is None else self._clock() - self._unanswered_since
 
+    def sent(self, row_number: int) -> int:
+        """Take note that a row is sent, and return how many tries have finished by then."""
+        if last := self._unanswered.get(row_number):
+            self._unanswered[row_number] = replace(last, since=None, alone=self._times_alone(row_number))
+        return self.finished
+
     def note(self, row_number: int, sign: Sign, *, remaining: int, since: int | None = None) -> None:
         """Take note of a finished try.
 
-        `remaining` is how many rows have no outcome yet, this one among them; `since` is how many tries had finished
-        when this one was sent, or None when that is not known.
+        `remaining` is how many rows have no outcome yet, this one among them; `since` is what `sent` returned, or
+        None when that is not known.
         """
         if sign is Sign.ANSWERED:
             self._unanswered_since = None
@@ -132,4 +139,5 @@ class Watch:
         last = self._unanswered.get(row_number)
         if last is None:
             return 0
-        return last.alone + (self._there_at > last.since and self.outages == last.outages)
+        is_alone = last.since is not None and self._there_at > last.since and self.outages == last.outages
+        return last.alone + is_alone

@@ -537,7 +537,7 @@ async def test_a_replaced_password_says_nothing_about_the_platform() -> None:
     stage = Stage(script=[*[UNREACHED] * 10, RENEWED, OK], is_answered=False, remaining=1)
     await stage.deliver()
     assert stage.outages == [True, False]
-    assert stage.gate.finished == 11
+    assert stage.gate.sent(2) == 11
 
 
 # What may have been applied before

@@ -92,7 +92,7 @@ def test_who_went_unanswered_twice_beside_others_bears_no_witness() -> None:
     watch = Watch()
     for number in range(8):
         for row in (2, 3, 4):
-            watch.note(row, UNANSWERED, remaining=MANY, since=watch.finished)
+            watch.note(row, UNANSWERED, remaining=MANY, since=watch.sent(row))
         if number < 2:
             watch.note(9, ANSWERED, remaining=MANY, since=watch.finished)
     assert not watch.is_outage
@@ -107,9 +107,22 @@ def test_an_outage_makes_nobody_a_suspect() -> None:
     watch = Watch()
     watch.note(9, ANSWERED, remaining=MANY, since=0)
     for row, _ in in_turn(5, 2 * TRIES):
-        watch.note(row, UNANSWERED, remaining=MANY, since=watch.finished)
+        watch.note(row, UNANSWERED, remaining=MANY, since=watch.sent(row))
     watch.note(9, ANSWERED, remaining=MANY, since=watch.finished)
     assert not any(watch.may_give_up(row, since=watch.finished, under_way=9) for row in range(2, 7))
+
+
+def test_one_answer_to_others_counts_for_one_try_of_a_row() -> None:
+    """Also when it came while the second was under way: the first had been looked at by then."""
+    watch = Watch()
+    watch.note(2, UNANSWERED, remaining=MANY, since=watch.sent(2))
+    since = watch.sent(2)
+    watch.note(9, ANSWERED, remaining=MANY, since=watch.finished)
+    watch.note(2, UNANSWERED, remaining=MANY, since=since)
+    since = watch.sent(2)
+    watch.note(3, UNANSWERED, remaining=MANY, since=watch.finished)
+    watch.note(2, UNANSWERED, remaining=MANY, since=since)
+    assert watch.may_give_up(2, since=since, under_way=3) is False
 
 
 def test_a_suspect_that_is_answered_is_none_any_more() -> None:
@@ -117,7 +130,7 @@ def test_a_suspect_that_is_answered_is_none_any_more() -> None:
     watch = Watch()
     for sign in (UNANSWERED, ANSWERED, UNANSWERED, ANSWERED):
         for row in (2, 3) if sign is UNANSWERED else (9,):
-            watch.note(row, sign, remaining=MANY, since=watch.finished)
+            watch.note(row, sign, remaining=MANY, since=watch.sent(row))
     assert [watch.may_give_up(row, since=watch.finished, under_way=9) for row in (2, 3)] == [True, True]
     watch.note(2, ANSWERED, remaining=MANY, since=watch.finished)
     watch.forget(3)

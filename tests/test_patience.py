@@ -569,8 +569,27 @@ def nights(draw: st.DrawFn) -> Night:
     )
 
 
+def one_answer_for_two_tries() -> Night:
+    """Return a night in which others are answered once while row 5 goes unanswered, from its second try to its third.
+
+    It was given up, for the answer counted for its first try, too.
+    """
+    first = {(3, 1): BUSY, (4, 1): THROTTLED, (4, 2): BUSY}
+    always = {2: THROTTLED, 5: BROKEN}
+    return Night(
+        platform=lambda sent: always.get(sent.row) or first.get((sent.row, sent.number), OK),
+        lasts=lambda row, number: (0.5, 0.5, 5.0, 0.05, 0.05)[(row + number) % 5],
+        rows=5,
+        customers=5,
+        workers=3,
+        max_attempts=3,
+        outage_timeout=30.0,
+    )
+
+
 @settings(deadline=None)
 @given(night=nights())
+@example(night=one_answer_for_two_tries())
 @example(night=Night(platform=lambda _: OVERLOADED, rows=3, customers=1))
 @example(night=Night(platform=lambda sent: BROKEN if sent.row > 3 else OK, rows=7, customers=2))
 def test_every_run_ends_and_every_verdict_is_true(virtually: Virtually, night: Night) -> None:

@@ -238,7 +238,7 @@ class Delivery:
         self._proceed()
         self.requests += 1
         tries.total += 1
-        tries.since = self._gate.finished
+        tries.since = self._gate.sent(tries.correction.row_number)
         tries.password = self._gate.passwords
         tries.is_open = True
         tries.sent()

@@ -70,11 +70,6 @@ class Gate:
         return self._watch.outages
 
     @property
-    def finished(self) -> int:
-        """How many tries have finished so far."""
-        return self._watch.finished
-
-    @property
     def passwords(self) -> int:
         """How many credentials there were so far, passwords or tokens: what one has proved says nothing of the next."""
         return self._passwords
@@ -94,6 +89,10 @@ class Gate:
                         return await attempt(await slot())
             return await attempt(sent_at)
 
+    def sent(self, row_number: int) -> int:
+        """Take note that a row is sent, and return how many tries have finished by then."""
+        return self._watch.sent(row_number)
+
     def note(
         self,
         row_number: int,
@@ -107,8 +106,8 @@ class Gate:
         """Take note of a finished try and its error code. Raises OutageError when nothing was answered for too long.
 
         `throttled` tries never use up a row's attempts, also when their sign is that nobody answered (a 503 that says
-        how long to wait). `password` and `since` are what `passwords` and `finished` said when the try was sent; None
-        for the last credentials, and for not known.
+        how long to wait). `password` and `since` are what `passwords` and `sent` said when the try was sent; None for
+        the last credentials, and for not known.
         """
         was_outage = self._watch.is_outage
         self._watch.note(row_number, sign, remaining=self._remaining(), since=since)
