@@ -355,7 +355,7 @@ async def test_a_file_that_never_comes_does_not_keep_the_backlog(
 async def test_the_deadline_ends_the_wait_for_a_file(rehearsal: Rehearsal) -> None:
     """Nobody waits for an hour for a file that would not be sent any more; the backlog was sent by then."""
     folder = await rehearsal.stopped(write("yesterday.csv", good(4)), rows=1, max_workers=1)
-    code = await send(["tonight.csv"], wait_for_file="1h", deadline="1s")
+    code = await send(["tonight.csv"], wait_for_file="1h", deadline="4s")
     assert code is ExitCode.COULD_NOT_START
     assert set(rehearsal.verdicts(folder).values()) == {("success", "")}
 

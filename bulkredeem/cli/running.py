@@ -48,6 +48,7 @@ from bulkredeem.errors import (
     BulkRedeemError,
     BusyError,
     ConfigurationError,
+    DeadlineError,
     DeclinedError,
     ExitCode,
     HeldError,
@@ -344,8 +345,7 @@ class _Command:
             return self._leave_alone(exc)
         except BulkRedeemError as exc:
             if isinstance(exc, Stopping):
-                say(console, f"Stopped before anything of {step.name} was sent.")
-                return ExitCode.STOPPED_EARLY
+                return self._stopped_before(step)
             complain(exc)
             self._night.failed(exc)
             return exc.exit_code
@@ -358,6 +358,14 @@ class _Command:
         show_run(console, run, settings, self._typed)
         self._night.ran(run)
         return run.exit_code
+
+    def _stopped_before(self, step: _Step) -> ExitCode:
+        """Tell of a run that was to be gone on with when the stop came; after a deadline the next file is taken in."""
+        if isinstance(self._stop.cause, DeadlineError):
+            say(self.console, f"The deadline came before anything more of {step.name} was sent.")
+            return ExitCode.DEADLINE
+        say(self.console, f"Stopped before anything of {step.name} was sent.")
+        return ExitCode.STOPPED_EARLY
 
     def _leave_alone(self, error: HeldError | OtherSystemError) -> ExitCode:
         """Tell of an unfinished run that is not to be gone on with; only a command that was meant for it fails."""
