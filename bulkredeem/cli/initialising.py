@@ -31,6 +31,7 @@ from bulkredeem.application.initialising import (
 from bulkredeem.cli.terminal import make_console, say, say_whole
 from bulkredeem.columns import canonical_name, shown_header
 from bulkredeem.errors import ConfigurationError, DeclinedError, ExitCode, ReportError
+from bulkredeem.loader import peek
 from bulkredeem.model import CUSTOM_FIELD_PREFIX, Column, Reading
 from bulkredeem.settings import CONFIG_FILE, ENV_PREFIX, Settings
 from bulkredeem.wholefile import whole_text
@@ -49,22 +50,20 @@ _NOTHING_WRITTEN: Final = "Nothing was written."
 
 
 def _peek(path: Path) -> Peeked:
-    from bulkredeem.loader import peek  # noqa: PLC0415  without a file pandas is not needed
-
     return peek(path, Reading())
 
 
-def initialise(file: Path | None, *, peek: Callable[[Path], Peeked] = _peek, folder: Path = Path()) -> ExitCode:
+def initialise(file: Path | None, *, look: Callable[[Path], Peeked] = _peek, folder: Path = Path()) -> ExitCode:
     """Ask what a first run needs, and write `bulkredeem.toml` and `.env.example` into a folder.
 
-    `file` is a sample of the files to come, or None; `peek` looks at its header. What stood in either file before is
+    `file` is a sample of the files to come, or None; `look` returns its header. What stood in either file before is
     kept beside it. Raises ConfigurationError when nobody can be asked or the disk takes no file, DeclinedError when the
-    files are to stay as they are, and what `peek` raises.
+    files are to stay as they are, and what `look` raises.
     """
     console = make_console(on_stderr=False)
     if not (sys.stdin.isatty() and console.is_terminal):
         raise ConfigurationError(_NOBODY_THERE)
-    headers = [] if file is None else list(peek(file).headers)
+    headers = [] if file is None else list(look(file).headers)
     try:
         before = _agreed(folder)
         answers = _asked(console, file, headers)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-import pandas as pd
+from typing import TYPE_CHECKING, Final
 
 from bulkredeem.columns import ColumnMap
 from bulkredeem.errors import JournalError
 from bulkredeem.model import Problem, Row
 from bulkredeem.snapshot import LEADING
 from bulkredeem.wholefile import opened_to_read
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHUNK_CELLS: Final = 50_000
 """Cells that pandas reads at once, at least one row of them."""
@@ -39,7 +40,7 @@ def read_cells(snapshot: Path, columns: ColumnMap) -> Iterator[tuple[int, tuple[
             numbers, codes, messages, lines, *cells = (chunk[index].tolist() for index in wanted)
             damage = map(_damage, codes, messages, lines)
             yield from zip(map(int, numbers), zip(*cells, strict=True), damage, strict=True)
-    except (ValueError, OSError, pd.errors.ParserWarning) as exc:
+    except (ValueError, OSError, Warning) as exc:
         msg = f"{snapshot} cannot be read any more, or somebody has changed it; start a new run."
         raise JournalError(msg) from exc
 
@@ -49,6 +50,9 @@ def _damage(code: str, message: str, line: str) -> Problem | None:
 
 
 def _chunks(snapshot: Path, width: int) -> Iterator[pd.DataFrame]:
+    """Yield the snapshot's rows, so many at a time; raises ParserWarning for a record that pandas cuts short."""
+    import pandas as pd  # noqa: PLC0415  slow to load, and most commands read no row
+
     # No `usecols`: with it pandas drops a cell too many without a word, and all cells after it have moved.
     with (
         opened_to_read(snapshot) as file,
@@ -63,12 +67,11 @@ def _chunks(snapshot: Path, width: int) -> Iterator[pd.DataFrame]:
             chunksize=max(1, CHUNK_CELLS // width),
         ) as reader,
     ):
-        while (chunk := _next_chunk(reader)) is not None:
+        while True:
+            # It only warns when it drops cells of a first record, and a dropped cell must stop us.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                chunk = next(reader, None)
+            if chunk is None:
+                return
             yield chunk
-
-
-def _next_chunk(reader: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
-    """Read a chunk; pandas only warns when it drops cells of a first record, and a dropped cell must stop us."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return next(reader, None)

@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.parsers.expat import ExpatError
-
-import pandas as pd
 
 from bulkredeem.columns import is_ours, shown_header
 from bulkredeem.errors import InputFileError
@@ -27,6 +25,9 @@ from bulkredeem.loader.records import Record
 from bulkredeem.loader.surveying import CellTooLongError, DocumentTypeError, Survey, TooLargeError
 from bulkredeem.loader.unfolding import require_modest
 from bulkredeem.loader.xlsx import survey_xlsx
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NO_FORMATS: Final = (
     "In a workbook of this form, zeros and signs that only a number format shows, cells in error and hidden rows cannot"
@@ -98,6 +99,8 @@ def read_sheet(opened: Opened, wanted: str) -> Sheet:
 
     Raises InputFileError for a workbook that cannot be read, and for one in which no sheet or none alone is meant.
     """
+    import pandas as pd  # noqa: PLC0415  slow to load, and few inputs are workbooks
+
     engine = _engine(opened.name)
     with _in_one_sentence(opened.name, engine):
         require_modest(opened.stream, opened.name)
