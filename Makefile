@@ -31,7 +31,7 @@ demo: $(READY)  ## Run the sample file against the built-in sandbox
 test: $(READY)  ## Run the tests that need only Python
 	@rm -f .coverage .coverage-*
 	@$(BIN)/python tests/in_parts.py -m "not external and not torture" -p no:cacheprovider --cov --cov-report=
-	@$(BIN)/coverage combine -q .coverage-[0-9]
+	@$(BIN)/coverage combine -q .coverage-[0-9]*
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 
 .PHONY: test-external
@@ -46,8 +46,9 @@ docs: $(READY)  ## Build the documentation and the man page into docs/_build; a 
 	@echo "docs/_build/html/index.html and docs/_build/man/bulkredeem.1"
 
 .PHONY: torture
-torture: $(READY)  ## Try at every moment there is what `make test` tries at a few (an hour)
+torture: $(READY)  ## Try at every moment there is, and with ever other inputs, what `make test` tries at a few (an hour)
 	@$(BIN)/python -m pytest -m torture --timeout=7200
+	@$(BIN)/python -m pytest -m "hypothesis and not torture" --hypothesis-profile=torture --timeout=7200
 
 FUZZ_SECONDS ?= 600
 

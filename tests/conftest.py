@@ -36,11 +36,12 @@ from bulkredeem.settings import Settings, load_settings
 from tests.contract import RequestWitness
 
 # How fast inputs are made says something of the machine, which runs parts of the tests at once, and of no test.
-settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+# And whether a change lands is no matter of luck: the same inputs each time. `make torture` looks at others.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None, derandomize=True)
+settings.register_profile("torture", settings.get_profile("suite"), derandomize=False, max_examples=1_000)
 settings.register_profile(
     "mutation",
     settings.get_profile("suite"),
-    derandomize=True,
     max_examples=30,
     phases=[Phase.explicit, Phase.generate],  # that it failed is enough: nobody reads with which smallest input
 )

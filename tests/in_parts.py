@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-PARTS: Final = 8
+PARTS: Final = 12
 AT_ONCE: Final = 3
 NO_TESTS: Final = 5
 """What pytest says of a part in which nothing was chosen."""

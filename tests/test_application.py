@@ -758,7 +758,7 @@ async def test_no_secret_and_no_identifier_travels(
     for name in ("run.log", "summary.json"):
         content = (run.folder / name).read_text()
         assert "AB0001" not in content
-        assert "9199" not in content
+        assert "91990000000" not in content
     assert summary_of(run.folder)["top_errors"][0]["message"] == "no redemption <redemptionId> of <identifierValue>"
 
 

@@ -271,7 +271,8 @@ class TestOutput:
     async def test_a_disk_that_fills_up_is_3(self, terminal: Terminal, write_csv: WriteCsv, sandbox: Sandbox) -> None:
         """When log or journal cannot grow any more the run drains and says so; the reports fit, and no row is lost."""
         path = write_csv(good_rows(1100))
-        run = await terminal.run("run", path, "--rate", "none", python=("-c", LIMITED))
+        # At a rate: whatever stands still for a while, hardly a row is under way when the first file is full.
+        run = await terminal.run("run", path, "--rate", "500/s", python=("-c", LIMITED))
         assert run.code == 3
         assert "Traceback" not in run.err
         assert re.search(r"Stopped early: .*(journal\.sqlite failed|run\.log could not be written)", run.out)
