@@ -61,7 +61,7 @@ fuzz: $(READY)  ## Fuzz loader, replies and journal, FUZZ_SECONDS (600) for each
 	done
 
 .PHONY: mutate
-mutate: $(READY)  ## Change the rules in thousands of ways, and count the changes that no test notices (an hour and more)
+mutate: $(READY)  ## Change the rules in thousands of ways, and count the changes that no test notices (about half an hour)
 	@rm -rf mutants
 	@$(BIN)/mutmut run
 	@$(BIN)/python -m benchmarks.mutation

@@ -354,8 +354,10 @@ def test_a_row_that_is_throttled_again_does_not_slow_the_others_down() -> None:
 
 def test_what_a_row_began_is_not_what_the_others_are_judged_by() -> None:
     """The first throttled try that is not just a row's is the first that says at which rate, and since when."""
-    of_the_row = throttle(KeyState(), now=60.0, sent_at=59.0, rate=2.0, asked=0.0, teaches=Teaches.NOTHING)
-    assert (of_the_row.refusals, of_the_row.peak, of_the_row.refused_rate) == (1, math.inf, math.inf)
+    before = KeyState(refused_rate=100.0)
+    of_the_row = throttle(before, now=60.0, sent_at=59.0, rate=2.0, asked=0.0, teaches=Teaches.NOTHING)
+    assert (of_the_row.refusals, of_the_row.refused_at) == (1, 60.0)
+    assert (of_the_row.peak, of_the_row.refused_rate) == (math.inf, math.inf)
     later = throttle(replace(of_the_row, taken=41), now=160.0, sent_at=159.0, rate=20.0, asked=2.0)
     assert (later.refusals, later.refused_since, later.refused_rate) == (2, 160.0, 20.0)
     assert later.peak == pytest.approx(MARGIN * 40 / (40 / 20 + 2))
