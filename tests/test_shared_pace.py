@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,12 @@ def now() -> float:
 def shortest(times: Sequence[float], count: int) -> float:
     """Return the seconds of the shortest stretch from a slot to the `count`-th after it."""
     return min((after - before for before, after in zip(times, times[count:], strict=False)), default=math.inf)
+
+
+def assert_spaced(times: Sequence[float], gap: float, counts: Iterable[int]) -> None:
+    """Check that so many slots take as many gaps at least, but for the lateness that is made good."""
+    for count in counts:
+        assert shortest(times, count) >= count * gap - LATENESS_MADE_GOOD - ROUNDING
 
 
 def keeps(times: Sequence[float], rates: str, rounding: float = ROUNDING) -> bool:
@@ -245,8 +251,7 @@ def test_no_stretch_holds_too_many_slots_whatever_the_runs_do(
     lateness = itertools.cycle(late)
     party = virtually(play(lambda: Party(rate, [lateness.__next__] * 3, shared), story, patience=100 * gap))
     assert keeps(party.times, rate)
-    for count in range(1, len(party.times)):
-        assert shortest(party.times, count) >= count * gap - LATENESS_MADE_GOOD - ROUNDING
+    assert_spaced(party.times, gap, range(1, len(party.times)))
 
 
 @pytest.mark.parametrize("rate", ["300/s,9000/min", "1000/s", "5000/s"])
@@ -266,8 +271,7 @@ def test_several_at_high_rates_keep_them_together(rate: str, shared: Callable[[]
     gap = gap_of(Ceiling.parse(rate))
     assert len(party.times) > 1 / gap
     assert keeps(party.times, rate)
-    for count in (1, 3, 10, 30, 100):
-        assert shortest(party.times, count) >= count * gap - LATENESS_MADE_GOOD - ROUNDING
+    assert_spaced(party.times, gap, (1, 3, 10, 30, 100))
 
 
 def test_a_waiter_that_goes_home_leaves_its_slot(shared: Callable[[], Store], virtually: Virtually) -> None:
@@ -364,8 +368,7 @@ async def test_who_is_held_up_between_two_readings_of_the_clock_uses_no_slot_too
     paces = [Pace(Ceiling.parse("200/s"), store=memory, clock=clock, sleep=sleep) for _ in range(2)]
     times = [await chance.choice(paces).slot() for _ in range(500)]
     gap = gap_of(Ceiling.parse("200/s"))
-    for count in range(1, len(times)):
-        assert shortest(times, count) >= count * gap - LATENESS_MADE_GOOD - ROUNDING
+    assert_spaced(times, gap, range(1, len(times)))
 
 
 # Real processes, a real file, and the clock that all processes of a machine share.
@@ -474,8 +477,7 @@ def test_two_processes_share_the_slots(tmp_path: Path) -> None:
         two.send_signal(signal.SIGTERM)
         times = sorted([*given, *rest_of(one), *rest_of(two)])
     gap = gap_of(Ceiling.parse("200/s"))
-    for count in range(1, len(times)):
-        assert shortest(times, count) >= count * gap - LATENESS_MADE_GOOD - ROUNDING
+    assert_spaced(times, gap, range(1, len(times)))
 
 
 @pytest.mark.parametrize("holder", [HOLDER, RESERVER], ids=["in the middle of a change", "with a slot reserved"])
